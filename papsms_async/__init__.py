@@ -1,0 +1,1 @@
+"""Asyncio client and command line for the PapSMS SMS-verification API."""
