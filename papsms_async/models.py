@@ -184,6 +184,14 @@ def _word(name: str, value: Any) -> str:
     return value.strip()
 
 
+def _service(value: str) -> str:
+    return _word("service", value)
+
+
+def _country(value: str) -> str:
+    return _word("country", value).lower()
+
+
 def _countries(value: str | Iterable[str]) -> tuple[str, ...]:
     words = value.replace("|", ",").split(",") if isinstance(value, str) else value
     return tuple(_word("fallback country", word).lower() for word in words)
@@ -205,10 +213,8 @@ class VerificationRequest:
         ConfigurationError: A value can't be used.
     """
 
-    service: str = attrs.field(converter=lambda value: _word("service", value))
-    country: str = attrs.field(
-        default="us", converter=lambda value: _word("country", value).lower()
-    )
+    service: str = attrs.field(converter=_service)
+    country: str = attrs.field(default="us", converter=_country)
     fallbacks: tuple[str, ...] = attrs.field(default=(), kw_only=True, converter=_countries)
     reference: str | None = attrs.field(default=None, kw_only=True)
     tenant: str | None = attrs.field(default=None, kw_only=True)
@@ -316,6 +322,19 @@ class VerificationResult:
         return self
 
 
+def _amount(value: Decimal | int | str | float) -> Decimal:
+    try:
+        # A float goes through its shortest text, so that 0.8 is 0.80 and not 0.8000000000000000444.
+        amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
+    except (ArithmeticError, TypeError, ValueError) as error:
+        raise ConfigurationError(
+            "A budget's amounts must be numbers of US dollars, such as 20 or 0.80."
+        ) from error
+    if not amount.is_finite() or amount <= 0:
+        raise ConfigurationError(f"A budget's amounts must be above 0, not {amount}.")
+    return amount
+
+
 @attrs.frozen
 class Budget:
     """What may be spent at most.
@@ -329,18 +348,5 @@ class Budget:
         ConfigurationError: An amount is not a number above zero.
     """
 
-    limit: Decimal = attrs.field(converter=lambda value: _amount("limit", value))
-    worst_price: Decimal = attrs.field(
-        default=Decimal("3.00"), converter=lambda value: _amount("worst_price", value)
-    )
-
-
-def _amount(name: str, value: Decimal | int | str | float) -> Decimal:
-    try:
-        # A float goes through its shortest text, so that 0.8 is 0.80 and not 0.8000000000000000444.
-        amount = Decimal(str(value)) if isinstance(value, float) else Decimal(value)
-    except (ArithmeticError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"The budget's {name} must be an amount in US dollars.") from error
-    if not amount.is_finite() or amount <= 0:
-        raise ConfigurationError(f"The budget's {name} must be above 0, not {amount}.")
-    return amount
+    limit: Decimal = attrs.field(converter=_amount)
+    worst_price: Decimal = attrs.field(default=Decimal("3.00"), converter=_amount)
