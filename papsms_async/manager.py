@@ -1,0 +1,577 @@
+"""`ActivationManager`: many purchase, wait, finish lifecycles at once.
+
+How the parts work together
+===========================
+
+``Purchasing`` buys a number for an order: intent into the ledger, then the purchase, in a task of
+the manager's own. The caller gets a `LiveActivation`; its wait is a watch of the ``Poller``, which
+asks for the status at the ages where a request gains most. When the block is left, the purchase
+goes to the ``ReleaseDesk``, which owes the service one finish. All of them send through the
+client's dispatcher, so all wait in one queue; and all of them change a purchase only through
+`papsms_async.tracking.Tracked`, so every change is a row of the lifecycle table and in the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import attrs
+
+from papsms_async.activation import LiveActivation
+from papsms_async.bulk import run_all
+from papsms_async.client import PapSMSClient
+from papsms_async.errors import (
+    ActivationEndedError,
+    BudgetExceededError,
+    ConfigurationError,
+    InsufficientBalanceError,
+    ManagerClosedError,
+    Money,
+    NoNumbersError,
+    PapSMSError,
+    PurchaseUnknownError,
+    SmsTimeoutError,
+    UnavailableError,
+)
+from papsms_async.events import EventHub, EventKind, EventStream, Listener
+from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
+from papsms_async.lifecycle import State
+from papsms_async.models import (
+    Activation,
+    Budget,
+    Outcome,
+    VerificationRequest,
+    VerificationResult,
+    check_timeout,
+)
+from papsms_async.poller import Poller
+from papsms_async.purchasing import Order, Purchasing
+from papsms_async.quota import QuotaStatistics
+from papsms_async.release import ReleaseDesk
+from papsms_async.tasks import OwnedTasks, see_through
+from papsms_async.tracking import Shared, Tracked
+
+Flow: TypeAlias = Callable[[LiveActivation], Awaitable[Any]]
+
+_log = logging.getLogger("papsms_async")
+
+WORST_PRICE = Decimal("3.00")
+"""US dollars that the dearest verification costs. Source: API.md, "Basics"."""
+DRAIN_TIMEOUT = 90.0
+"""Seconds that closing waits for owed finishes; at 60 a minute that pays about 85 of them."""
+
+
+@attrs.frozen(kw_only=True)
+class ManagerStatistics:
+    """A look at the manager at one moment.
+
+    Attributes:
+        queued: Purchases that wait for a place or a permit.
+        in_flight: Numbers in the hands of flows.
+        waiting_for_sms: Those of them whose SMS is awaited.
+        owed: Numbers whose finish the service has not taken yet.
+        outcomes: How many verifications ended how.
+        charged: US dollars charged for numbers, before refunds.
+        refunds_expected: US dollars of refunds that are asked for and not confirmed.
+        refunded: US dollars refunded.
+        unknown: US dollars that purchases with a lost answer may have cost at most.
+        price: Seconds of waiting that a request must save at the moment.
+        quota: The limiter's numbers.
+    """
+
+    queued: int
+    in_flight: int
+    waiting_for_sms: int
+    owed: int
+    outcomes: dict[Outcome, int]
+    charged: Decimal
+    refunds_expected: Decimal
+    refunded: Decimal
+    unknown: Decimal
+    price: float
+    quota: QuotaStatistics
+
+    @property
+    def spend(self) -> Decimal:
+        """US dollars spent, net of refunds that are expected or confirmed."""
+        return self.charged - self.refunds_expected - self.refunded
+
+
+class ActivationManager:
+    """Runs verifications: buys numbers, waits for their SMS, and finishes every one of them.
+
+    Use it as an async context manager, inside the client's. Leaving it waits, for a bounded time,
+    until each number is finished.
+
+    Args:
+        client: The client to send through.
+        max_in_flight: How many activations there may be at once; ``None`` takes the number of
+            requests a minute that the client's limit allows.
+        sms_timeout: Seconds to wait for an SMS where a request names none.
+        database: Where the ledger is: ``"sqlite:///papsms.db"``, a PostgreSQL URL, a ledger of your
+            own, or ``None`` to keep it in memory, which a crash does not survive.
+        budget: What may be spent at most; ``None`` for no bound.
+        drain_timeout: Seconds that closing waits for finishes that are owed.
+        clock: Gives the present instant (aware, UTC); for tests.
+
+    Raises:
+        ConfigurationError: An argument can't be used.
+    """
+
+    def __init__(
+        self,
+        client: PapSMSClient,
+        *,
+        max_in_flight: int | None = None,
+        sms_timeout: float = 120.0,
+        database: str | Ledger | None = None,
+        budget: Budget | None = None,
+        drain_timeout: float = DRAIN_TIMEOUT,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        limit = client.rate_limit
+        supply = limit.requests / limit.per
+        if max_in_flight is None:
+            max_in_flight = max(10, min(2000, round(60 * supply)))
+        if max_in_flight < 1:
+            raise ConfigurationError(f"max_in_flight must be 1 or more, not {max_in_flight}.")
+        self.max_in_flight = max_in_flight
+        self.client = client
+        self.sms_timeout = check_timeout("sms_timeout", sms_timeout)
+        self.drain_timeout = drain_timeout
+        self._shared = Shared(
+            ledger=open_ledger(database)
+            if database is None or isinstance(database, str)
+            else database,
+            hub=EventHub(),
+            clock=clock or _utc_now,
+            budget=budget,
+            worst_price=WORST_PRICE if budget is None else budget.worst_price,
+        )
+        self._tasks = OwnedTasks()
+        self._desk = ReleaseDesk(client.dispatcher, self._tasks, self._shared)
+        self._purchasing = Purchasing(
+            client.dispatcher,
+            self._tasks,
+            self._shared,
+            self._desk,
+            max_in_flight=max_in_flight,
+        )
+        self._poller = Poller(
+            client.dispatcher,
+            self._tasks,
+            self._shared,
+            supply=supply,
+            max_in_flight=max_in_flight,
+            sms_timeout=self.sms_timeout,
+        )
+        self._poller.line = lambda: (self._purchasing.line, self._endless > 0)
+        self._desk.poller = self._poller
+        self._live: dict[Tracked, LiveActivation] = {}
+        self._outcomes: Counter[Outcome] = Counter()
+        self._endless = 0
+        self._state = "new"
+        self._closing: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<ActivationManager {self._state} in_flight={len(self._live)}>"
+
+    # Opening and closing -------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        if self._state != "new":
+            raise ManagerClosedError("A manager can be entered once; make a new one.")
+        await self._shared.ledger.open()
+        self._state = "open"
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def stop_buying(self) -> None:
+        """Buy nothing more; numbers that are there go on to their end.
+
+        Verifications whose purchase is not on the wire yet end with `ManagerClosedError`.
+        """
+        self._purchasing.close()
+
+    async def aclose(self, *, drain_timeout: float | None = None) -> None:
+        """Stop buying, release what is not used, and wait until every number is finished.
+
+        It takes ``drain_timeout`` seconds at most, also when its caller is cancelled. What is still
+        owed then stays in the ledger and is named in the log.
+
+        Args:
+            drain_timeout: Seconds; ``None`` takes the manager's.
+        """
+        if self._closing is None:
+            timeout = self.drain_timeout if drain_timeout is None else drain_timeout
+            self._closing = asyncio.get_running_loop().create_task(self._close(timeout))
+        await see_through(self._closing)
+
+    async def _close(self, timeout: float) -> None:
+        was_open, self._state = self._state == "open", "closing"
+        try:
+            if was_open:
+                self.stop_buying()
+                self._desk.hurry()
+                for tracked in tuple(self._live):
+                    tracked.fail_wait(
+                        ManagerClosedError("The manager was closed while the SMS was awaited.")
+                    )
+                    self._leave(tracked)
+                await self._tasks.drain(timeout)
+                self._poller.close()
+                for tracked in self._desk.owed:
+                    _log.error(
+                        "still owed: finish of activation %s (%s)",
+                        tracked.entry.activation_id,
+                        tracked.state.value,
+                    )
+                await self._tasks.cancel_all()
+        finally:
+            await self._shared.ledger.aclose()
+            self._state = "closed"
+
+    @property
+    def is_buying(self) -> bool:
+        """Whether new verifications can begin."""
+        return self._state == "open" and not self._purchasing.closed
+
+    @property
+    def owed(self) -> tuple[LedgerEntry, ...]:
+        """Numbers whose finish the service has not taken yet."""
+        return tuple(tracked.entry for tracked in self._desk.owed)
+
+    # One verification ----------------------------------------------------------------------------
+
+    def activate(
+        self,
+        service: str | VerificationRequest,
+        country: str = "us",
+        *,
+        fallbacks: Iterable[str] = (),
+        reference: str | None = None,
+        tenant: str | None = None,
+        sms_timeout: float | None = None,
+    ) -> ActivationBlock:
+        """Buy a number for the length of an ``async with`` block.
+
+        Leaving the block with an SMS completes the number; leaving it without one, by an error, a
+        timeout or a cancellation, gives it back for a refund. Either is owed by the manager, so
+        leaving does not wait for it.
+
+        Args:
+            service: Name of the service, or a whole request.
+            country: Two-letter code.
+            fallbacks: Countries to try in turn when ``country`` has no number.
+            reference: Your own name for it.
+            tenant: On whose behalf it runs.
+            sms_timeout: Seconds to wait for the SMS; ``None`` takes the manager's.
+
+        Returns:
+            A block that gives a `LiveActivation`.
+
+        Raises:
+            NoNumbersError: On entering: no country has a number.
+            PurchaseUnknownError: On entering: the answer was lost; it may have been charged.
+            PapSMSError: On entering: it could not be bought otherwise.
+        """
+        return ActivationBlock(
+            self,
+            _request(service, country, fallbacks, reference, tenant, sms_timeout),
+        )
+
+    async def verify(
+        self,
+        service: str | VerificationRequest,
+        country: str = "us",
+        *,
+        flow: Flow | None = None,
+        fallbacks: Iterable[str] = (),
+        reference: str | None = None,
+        tenant: str | None = None,
+        sms_timeout: float | None = None,
+    ) -> VerificationResult:
+        """Run one verification and tell what became of it; errors are part of the result.
+
+        Args:
+            service: Name of the service, or a whole request.
+            country: Two-letter code.
+            flow: Called with the `LiveActivation`; drives your sign-up. ``None`` only waits for the
+                SMS.
+            fallbacks: Countries to try in turn when ``country`` has no number.
+            reference: Your own name for it.
+            tenant: On whose behalf it runs.
+            sms_timeout: Seconds to wait for the SMS; ``None`` takes the manager's.
+
+        Raises:
+            ConfigurationError: An argument can't be used; nothing was bought.
+            ManagerClosedError: The manager is not open.
+        """
+        request = _request(service, country, fallbacks, reference, tenant, sms_timeout)
+        self._require_open()
+        block = ActivationBlock(self, request)
+        started_at = self._shared.clock()
+        value: Any = None
+        failure: BaseException | None = None
+        live: LiveActivation | None = None
+        try:
+            async with block as live:
+                if flow is None:
+                    await live.wait_for_sms()
+                else:
+                    value = flow(live)
+                    if inspect.isawaitable(value):
+                        value = await value
+        except Exception as error:
+            failure = error
+        result = self._result(block, live, started_at, value, failure)
+        self._outcomes[result.outcome] += 1
+        self._shared.publish(
+            EventKind.RESULT,
+            request,
+            intent_id=None if live is None else live.intent_id,
+            activation=result.activation,
+            sms=result.sms,
+            result=result,
+        )
+        return result
+
+    def run(
+        self,
+        requests: Iterable[VerificationRequest | str] | AsyncIterable[VerificationRequest | str],
+        *,
+        flow: Flow | None = None,
+    ) -> AsyncGenerator[VerificationResult, None]:
+        """Run many verifications, and give each result as it ends.
+
+        As many run at once as may be in flight. The input is read only as fast as there is room, so
+        it may be endless. One request's failure is its result; an error of the input itself is
+        raised after the results of what was begun. Leaving the loop early releases what is running;
+        ``contextlib.aclosing`` makes sure that it happens at once.
+
+        Args:
+            requests: Requests, or names of services, as any iterable or async iterable.
+            flow: As for `verify`.
+        """
+        self._require_open()
+        return run_all(self, requests, flow)
+
+    # Looking on ----------------------------------------------------------------------------------
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call ``listener`` with every `VerificationEvent`; the returned function ends that."""
+        return self._shared.hub.subscribe(listener)
+
+    def events(self) -> EventStream:
+        """Return an async iterator over the events from now on."""
+        return self._shared.hub.stream()
+
+    def statistics(self) -> ManagerStatistics:
+        """Return the numbers of this moment."""
+        money = self._shared.money
+        return ManagerStatistics(
+            queued=len(self._purchasing.line),
+            in_flight=len(self._live),
+            waiting_for_sms=self._poller.watched,
+            owed=len(self._desk.owed),
+            outcomes=dict(self._outcomes),
+            charged=money.charged,
+            refunds_expected=money.refunds_expected,
+            refunded=money.refunded,
+            unknown=money.unknown,
+            price=self._poller.price,
+            quota=self.client.quota.statistics(),
+        )
+
+    # For the parts -------------------------------------------------------------------------------
+
+    def more_to_come(self, change: int) -> None:
+        """A bulk run tells that it has more requests than there is room for, or no longer."""
+        self._endless += change
+
+    def _require_open(self) -> None:
+        if self._state == "new":
+            raise ManagerClosedError("Enter the manager first: async with ActivationManager(...).")
+        if self._state != "open":
+            raise ManagerClosedError("The manager is closed; make a new one.")
+
+    def _order(self, request: VerificationRequest) -> Order:
+        self._require_open()
+        return self._purchasing.order(request)
+
+    def _enter(self, tracked: Tracked) -> LiveActivation:
+        timeout = tracked.request.sms_timeout or self.sms_timeout
+        live = LiveActivation(tracked, self._poller, self._tasks, sms_timeout=timeout)
+        self._live[tracked] = live
+        return live
+
+    def _leave(self, tracked: Tracked) -> None:
+        """The flow is over: stop looking, and let the number be finished."""
+        if self._live.pop(tracked, None) is None:
+            return
+        self._poller.unwatch(tracked)
+        tracked.fail_wait(ActivationEndedError("The block of this activation was left."))
+        self._tasks.spawn(tracked.finish(), name="papsms release")
+
+    def _result(
+        self,
+        block: ActivationBlock,
+        live: LiveActivation | None,
+        started_at: datetime,
+        value: Any,
+        failure: BaseException | None,
+    ) -> VerificationResult:
+        tracked = block.tracked
+        activation: Activation | None = None
+        cost = uncertain = Decimal(0)
+        outcome = _outcome(tracked, live, failure)
+        if tracked is not None:
+            activation = tracked.activation
+            if tracked.sms is not None and tracked.state is not State.CANCELLED:
+                cost = activation.cost
+                if tracked.state is State.CANCELLING:
+                    cost, uncertain = Decimal(0), activation.cost
+            elif tracked.state not in (State.CANCELLED, State.EXPIRED):
+                uncertain = activation.cost
+        elif isinstance(failure, PapSMSError) and failure.money is Money.UNKNOWN:
+            uncertain = self._shared.worst_price
+        return VerificationResult(
+            request=block.request,
+            outcome=outcome,
+            activation=activation,
+            sms=None if tracked is None else tracked.sms,
+            value=value,
+            error=failure,
+            attempts=block.attempts,
+            cost=cost,
+            cost_uncertain=uncertain,
+            started_at=started_at,
+            purchased_at=None if tracked is None else tracked.purchased_at,
+            sms_at=None if tracked is None else tracked.sms_at,
+            ended_at=self._shared.clock(),
+        )
+
+
+class ActivationBlock:
+    """The ``async with`` block that `ActivationManager.activate` gives."""
+
+    def __init__(self, manager: ActivationManager, request: VerificationRequest) -> None:
+        self.request = request
+        self.tracked: Tracked | None = None
+        self._manager = manager
+        self._order: Order | None = None
+
+    @property
+    def attempts(self) -> int:
+        """How many purchases were tried."""
+        return 0 if self._order is None else self._order.attempts
+
+    async def __aenter__(self) -> LiveActivation:
+        if self._order is not None:
+            raise ManagerClosedError("A block can be entered once; call activate() again.")
+        order = self._order = self._manager._order(self.request)
+        assert order.task is not None  # noqa: S101 - order() has just started it
+        try:
+            await asyncio.wait({order.task})
+        except asyncio.CancelledError:
+            order.abandon()
+            if order.task.done() and not order.task.cancelled() and not order.task.exception():
+                # It was bought in the same moment in which the caller was cancelled.
+                self._give_up(order.task.result(), order)
+            else:
+                order.task.add_done_callback(lambda _: order.free_slot())
+            raise
+        if order.task.cancelled():
+            raise ManagerClosedError("The manager is closing; no number was bought.")
+        self.tracked = order.task.result()
+        return self._manager._enter(self.tracked)
+
+    def _give_up(self, tracked: Tracked, order: Order) -> None:
+        self._manager._enter(tracked)
+        self._manager._leave(tracked)
+        order.free_slot()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        # No await here: a cancellation can't come between the flow's end and its release.
+        if self.tracked is not None:
+            self._manager._leave(self.tracked)
+        if self._order is not None:
+            self._order.free_slot()
+
+
+def _outcome(
+    tracked: Tracked | None, live: LiveActivation | None, failure: BaseException | None
+) -> Outcome:
+    match failure:
+        case None if tracked is not None and tracked.sms is not None:
+            given_back = tracked.state in (State.CANCELLING, State.CANCELLED)
+            return Outcome.CANCELLED if given_back else Outcome.COMPLETED
+        case None:
+            # The flow caught the timeout itself, or never waited.
+            timed_out = tracked is not None and isinstance(tracked.wait_error, SmsTimeoutError)
+            return Outcome.TIMED_OUT if timed_out else Outcome.CANCELLED
+        case SmsTimeoutError():
+            return Outcome.TIMED_OUT
+        case PurchaseUnknownError():
+            return Outcome.UNKNOWN
+        case _ if live is not None:
+            ended = isinstance(failure, ActivationEndedError | ManagerClosedError)
+            return Outcome.CANCELLED if ended else Outcome.FAILED
+        case NoNumbersError():
+            return Outcome.NO_NUMBERS
+        case InsufficientBalanceError():
+            return Outcome.NO_BALANCE
+        case BudgetExceededError():
+            return Outcome.OVER_BUDGET
+        case ManagerClosedError():
+            return Outcome.CANCELLED
+        case UnavailableError():
+            return Outcome.REJECTED
+        case PapSMSError(http_status=int()) if not failure.retryable:
+            return Outcome.REJECTED
+        case _:
+            return Outcome.FAILED
+
+
+def _request(
+    service: str | VerificationRequest,
+    country: str,
+    fallbacks: Iterable[str],
+    reference: str | None,
+    tenant: str | None,
+    sms_timeout: float | None,
+) -> VerificationRequest:
+    if isinstance(service, VerificationRequest):
+        return service
+    return VerificationRequest(
+        service,
+        country,
+        fallbacks=tuple(fallbacks),
+        reference=reference,
+        tenant=tenant,
+        sms_timeout=sms_timeout,
+    )
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)

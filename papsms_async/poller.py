@@ -1,0 +1,416 @@
+"""Looks for each activation's SMS at the ages where a request gains most.
+
+Theory of operation
+===================
+
+An activation is *watched* from the moment its caller waits for the SMS, or says that it was
+requested. Its plan (`papsms_async.polling`) names the ages at which to poll, given the law of the
+SMS delay and the present price of a request; the law is learned from every SMS and every timeout,
+and the price follows from what is in flight and what the quota gives. When a poll is due it becomes
+one request of rank POLL; until then it occupies nothing but a timer.
+
+The last poll is at the timeout, and only its answer ends the wait: an SMS that came in time is
+delivered. If the service can't be reached just then, the poll is repeated for a short grace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection
+from datetime import datetime
+from functools import partial
+
+from papsms_async.delays import DelayLaw, DelayModel
+from papsms_async.dispatcher import Dispatcher, Rank
+from papsms_async.errors import (
+    AccountError,
+    ActivationNotFoundError,
+    PapSMSError,
+    SmsTimeoutError,
+)
+from papsms_async.events import EventKind
+from papsms_async.lifecycle import Event, State
+from papsms_async.models import ActivationStatus, Sms, Status, VerificationRequest
+from papsms_async.polling import (
+    InFlight,
+    PriceController,
+    age_histogram,
+    poll_plan,
+)
+from papsms_async.protocol import read_status, status_request
+from papsms_async.tasks import OwnedTasks
+from papsms_async.tracking import Shared, Tracked
+
+_log = logging.getLogger("papsms_async")
+
+SERVICE_END = {
+    Status.CANCELLED: Event.SERVICE_CANCELLED,
+    Status.EXPIRED: Event.SERVICE_EXPIRED,
+    Status.COMPLETED: Event.SERVICE_COMPLETED,
+}
+"""What a status that ends an activation means for its lifecycle."""
+
+GRACE_SHARE = 0.1
+"""Share of the timeout for which the last poll is repeated while the service can't be reached."""
+MISSES = 3
+"""Polls in a row that may find no such activation before it is believed."""
+_EPSILON = 1e-6
+
+
+class _Watch:
+    """One activation whose SMS is awaited."""
+
+    def __init__(self, tracked: Tracked, start: float, timeout: float) -> None:
+        self.tracked = tracked
+        self.start = start
+        self.timeout = timeout
+        self.last = 0.0
+        self.failures = 0
+        self.misses = 0
+        self.last_error: PapSMSError | None = None
+        self.alarm: asyncio.TimerHandle | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.over = False
+
+    @property
+    def grace(self) -> float:
+        return max(2.0, GRACE_SHARE * self.timeout)
+
+
+class Poller:
+    """Watches activations until their SMS is there, or can't be any more.
+
+    Args:
+        dispatcher: Sends the polls.
+        tasks: Owns the tasks that polls run in.
+        shared: What the manager's parts share.
+        supply: Requests a second that the quota gives.
+        max_in_flight: Bound on activations in flight.
+        sms_timeout: Timeout of requests that name none, in seconds.
+        delays: What is known of SMS delays; a fresh model if ``None``.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        tasks: OwnedTasks,
+        shared: Shared,
+        *,
+        supply: float,
+        max_in_flight: int,
+        sms_timeout: float,
+        delays: DelayModel | None = None,
+    ) -> None:
+        self.delays = delays or DelayModel()
+        self.line: Callable[[], tuple[Collection[VerificationRequest], bool]] = _empty_line
+        self._dispatcher = dispatcher
+        self._tasks = tasks
+        self._shared = shared
+        self._supply = supply
+        self._sms_timeout = sms_timeout
+        self._controller = PriceController(max_in_flight=max_in_flight)
+        self._price = self._controller.price([], supply=supply)
+        self._watches: dict[Tracked, _Watch] = {}
+        self._due = 0
+        self._finishes = 0
+        # A few looks at the price per time in which the quota gives a handful of permits.
+        self._interval = min(1.0, max(0.05, 1.0 / supply))
+        self._tick_alarm: asyncio.TimerHandle | None = None
+
+    @property
+    def price(self) -> float:
+        """Seconds of waiting that a request must save at the moment."""
+        return self._price
+
+    @property
+    def watched(self) -> int:
+        """How many activations wait for their SMS."""
+        return len(self._watches)
+
+    def finish_waits(self, change: int) -> None:
+        """Tell that ``change`` more (or fewer) finishes wait for a permit."""
+        self._finishes += change
+
+    def watch(self, tracked: Tracked, timeout: float) -> None:
+        """Begin to look for the SMS of ``tracked``; a second call changes nothing.
+
+        Args:
+            tracked: A purchase in state WAITING; its ``wait_over`` is set at the end.
+            timeout: Seconds from now to wait at most; less if the number expires before.
+        """
+        if tracked in self._watches or tracked.wait_over.is_set():
+            return
+        left = (tracked.activation.expires_at - self._shared.clock()).total_seconds()
+        purchased = tracked.purchased_at or tracked.entry.created_at
+        # A number can't be bought expired: such an instant is a wrong clock, theirs or ours.
+        if tracked.activation.expires_at > purchased:
+            timeout = max(_EPSILON, min(timeout, left))
+        watch = _Watch(tracked, asyncio.get_running_loop().time(), timeout)
+        self._watches[tracked] = watch
+        self._shared.publish(
+            EventKind.WAITING_FOR_SMS,
+            tracked.request,
+            intent_id=tracked.entry.intent_id,
+            activation=tracked.activation,
+        )
+        self._ensure_tick()
+        self._schedule(watch)
+
+    def restart(self, tracked: Tracked, timeout: float) -> None:
+        """The SMS was requested just now: count its age, and the timeout, from here."""
+        watch = self._watches.get(tracked)
+        if watch is None:
+            self.watch(tracked, timeout)
+        else:
+            self._drop(watch)
+            self.watch(tracked, timeout)
+
+    def unwatch(self, tracked: Tracked) -> None:
+        """Nobody waits any more; a poll that waits for its permit is withdrawn."""
+        watch = self._watches.get(tracked)
+        if watch is not None:
+            age = self._age(watch)
+            if not tracked.wait_over.is_set() and watch.last > 0:
+                self._learn(watch, min(age, watch.last), arrived=False)
+            self._drop(watch)
+
+    def _age(self, watch: _Watch) -> float:
+        return asyncio.get_running_loop().time() - watch.start
+
+    def _law(self, tracked: Tracked) -> DelayLaw:
+        return self.delays.law(tracked.entry.service, tracked.entry.country)
+
+    def _schedule(self, watch: _Watch, *, not_before: float = 0.0) -> None:
+        if watch.over or watch.task is not None:
+            return
+        if watch.alarm is not None:
+            watch.alarm.cancel()
+        plan = poll_plan(self._law(watch.tracked), self._price, plan_timeout(watch.timeout))
+        due = plan.next_poll(watch.last)
+        age = watch.timeout if due is None else min(due, watch.timeout)
+        age = max(age, min(not_before, watch.timeout + watch.grace))
+        watch.alarm = asyncio.get_running_loop().call_at(
+            watch.start + age, self._launch, watch, watch.start + age
+        )
+
+    def _launch(self, watch: _Watch, due: float) -> None:
+        watch.alarm = None
+        if watch.over or watch.task is not None:
+            return
+        self._due += 1
+        watch.task = self._tasks.spawn(self._poll(watch, due), name="papsms poll")
+
+    async def _poll(self, watch: _Watch, due: float) -> None:
+        tracked = watch.tracked
+        waits = True
+        asked_at = watch.last
+        loop = asyncio.get_running_loop()
+
+        async def permitted() -> None:
+            nonlocal waits, asked_at
+            waits = False
+            self._due -= 1
+            asked_at = self._age(watch)
+
+        # However long the queue or a block of the key: the wait for the SMS has an end.
+        limit = max(watch.start + watch.timeout, loop.time()) + watch.grace
+        try:
+            async with asyncio.timeout_at(limit):
+                status = await self._dispatcher.call(
+                    status_request(tracked.activation.activation_id),
+                    partial(read_status, activation_id=tracked.activation.activation_id),
+                    rank=Rank.POLL,
+                    due=due,
+                    attempts=1,
+                    prepare=permitted,
+                )
+        except PapSMSError as error:
+            watch.task = None
+            self._after_failure(watch, error)
+        except TimeoutError:
+            watch.task = None
+            self._time_out(watch)
+        else:
+            watch.failures = watch.misses = 0
+            watch.task = None
+            await self._after_answer(watch, status, asked_at)
+        finally:
+            if waits:
+                self._due -= 1
+
+    async def _after_answer(self, watch: _Watch, status: ActivationStatus, asked_at: float) -> None:
+        tracked = watch.tracked
+        if watch.over and tracked.wait_over.is_set():
+            return
+        if status.sms is not None:
+            self._learn_arrival(watch, status.sms)
+            self._drop(watch)
+            # If the caller left meanwhile, the purchase is being released and the table knows what
+            # an SMS means there.
+            await tracked.apply(Event.SMS, sms=status.sms)
+            return
+        if watch.over:
+            return
+        if status.is_over:
+            self._drop(watch)
+            if tracked.state is State.WAITING:
+                await tracked.apply(SERVICE_END[Status(status.status)], reason="seen in its status")
+            return
+        watch.last = max(watch.last, asked_at)
+        self._shared.publish(
+            EventKind.POLLED,
+            tracked.request,
+            intent_id=tracked.entry.intent_id,
+            activation=tracked.activation,
+            detail=status.status,
+        )
+        if asked_at >= watch.timeout - _EPSILON:
+            self._time_out(watch)
+        else:
+            self._schedule(watch)
+
+    def _after_failure(self, watch: _Watch, error: PapSMSError) -> None:
+        if watch.over:
+            return
+        watch.last_error = error
+        watch.failures += 1
+        age = self._age(watch)
+        if isinstance(error, ActivationNotFoundError):
+            watch.misses += 1
+        if isinstance(error, AccountError) or watch.misses >= MISSES:
+            self._drop(watch)
+            watch.tracked.fail_wait(error)
+        elif age >= watch.timeout + watch.grace - _EPSILON:
+            self._time_out(watch)
+        else:
+            # At short timeouts everything is on a smaller scale.
+            pause = min(1.0, watch.timeout / 60) * 2.0 ** min(watch.failures - 1, 4)
+            self._schedule(watch, not_before=age + pause)
+
+    def _time_out(self, watch: _Watch) -> None:
+        if watch.over:
+            return
+        tracked = watch.tracked
+        self._learn(watch, watch.timeout, arrived=False)
+        self._drop(watch)
+        error = SmsTimeoutError(f"No SMS came within {watch.timeout:.4g} s.")
+        error.__cause__ = watch.last_error
+        tracked.fail_wait(error)
+        self._shared.publish(
+            EventKind.TIMED_OUT,
+            tracked.request,
+            intent_id=tracked.entry.intent_id,
+            activation=tracked.activation,
+        )
+
+    def _drop(self, watch: _Watch) -> None:
+        watch.over = True
+        if watch.alarm is not None:
+            watch.alarm.cancel()
+            watch.alarm = None
+        if watch.task is not None and watch.task is not asyncio.current_task():
+            watch.task.cancel()
+        if self._watches.get(watch.tracked) is watch:
+            del self._watches[watch.tracked]
+
+    # Learning ------------------------------------------------------------------------------------
+
+    def _learn(self, watch: _Watch, age: float, *, arrived: bool) -> None:
+        entry = watch.tracked.entry
+        self.delays.observe(
+            entry.service,
+            entry.country,
+            age=age,
+            arrived=arrived,
+            at=asyncio.get_running_loop().time(),
+        )
+
+    def _learn_arrival(self, watch: _Watch, sms: Sms) -> None:
+        low, high = watch.last, max(self._age(watch), watch.last + _EPSILON)
+        age = self._told_age(watch, sms.received_at)
+        if age is not None and low - 1.0 <= age <= high + 1.0:
+            self._learn(watch, min(max(age, low), high), arrived=True)
+        else:
+            # The service's clock and ours disagree, or it did not say: somewhere in between.
+            entry = watch.tracked.entry
+            self.delays.observe_interval(
+                entry.service,
+                entry.country,
+                low=low,
+                high=high,
+                at=asyncio.get_running_loop().time(),
+            )
+
+    def _told_age(self, watch: _Watch, received_at: datetime | None) -> float | None:
+        if received_at is None:
+            return None
+        ago = (self._shared.clock() - received_at).total_seconds()
+        return self._age(watch) - ago
+
+    # The price -----------------------------------------------------------------------------------
+
+    def _ensure_tick(self) -> None:
+        if self._tick_alarm is None:
+            # With thousands in flight, looking less often costs nothing and saves much.
+            interval = self._interval * max(1.0, len(self._watches) / 500)
+            self._tick_alarm = asyncio.get_running_loop().call_later(interval, self._tick)
+
+    def _tick(self) -> None:
+        self._tick_alarm = None
+        if not self._watches:
+            return
+        self._ensure_tick()
+        requests, endless = self.line()
+        price = self._controller.price(
+            self._in_flight(requests),
+            supply=self._supply,
+            finishes=self._finishes,
+            due=self._due,
+            backlog=endless,
+        )
+        if price != self._price:
+            self._price = price
+            for watch in self._watches.values():
+                if watch.failures == 0:
+                    self._schedule(watch)
+
+    def _in_flight(self, requests: Collection[VerificationRequest]) -> list[InFlight]:
+        ages: dict[tuple[DelayLaw, float], list[float]] = defaultdict(list)
+        waiting: Counter[tuple[DelayLaw, float]] = Counter()
+        now = asyncio.get_running_loop().time()
+        for watch in self._watches.values():
+            key = self._law(watch.tracked), plan_timeout(watch.timeout)
+            ages[key].append(now - watch.start)
+        for request in requests:
+            timeout = plan_timeout(request.sms_timeout or self._sms_timeout)
+            waiting[self.delays.law(request.service, request.country), timeout] += 1
+        return [
+            InFlight(
+                law,
+                timeout,
+                counts=age_histogram(ages.get((law, timeout), ()), timeout),
+                waiting=waiting[law, timeout],
+            )
+            for law, timeout in {**ages, **waiting}
+        ]
+
+    def close(self) -> None:
+        """Stop all timers; what is still watched stays undecided."""
+        if self._tick_alarm is not None:
+            self._tick_alarm.cancel()
+            self._tick_alarm = None
+        for watch in tuple(self._watches.values()):
+            self._drop(watch)
+
+
+def plan_timeout(timeout: float) -> float:
+    """Return ``timeout`` rounded up to two digits, so that similar timeouts share plans."""
+    scale = 10.0 ** (math.floor(math.log10(timeout)) - 1)
+    return math.ceil(timeout / scale - 1e-9) * scale
+
+
+def _empty_line() -> tuple[Collection[VerificationRequest], bool]:
+    return (), False

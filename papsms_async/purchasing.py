@@ -1,0 +1,268 @@
+"""Buying a number: intent first, fallbacks in turn, and no answer lost to a cancelled caller."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from functools import partial
+
+from papsms_async.client import purchase_error
+from papsms_async.dispatcher import Dispatcher, Rank
+from papsms_async.errors import (
+    AccountError,
+    AuthenticationError,
+    Execution,
+    ManagerClosedError,
+    Money,
+    PapSMSError,
+    PurchaseUnknownError,
+    UnavailableError,
+)
+from papsms_async.events import EventKind
+from papsms_async.ledger import LedgerEntry
+from papsms_async.lifecycle import Event, State
+from papsms_async.models import VerificationRequest
+from papsms_async.protocol import purchase_request, read_purchase
+from papsms_async.tasks import OwnedTasks
+from papsms_async.tracking import Releaser, Shared, Tracked
+
+_log = logging.getLogger("papsms_async")
+
+ACCOUNT_PAUSE = 30.0
+"""Seconds for which no purchase is tried after the account could not buy: each would fail alike."""
+
+
+class Order:
+    """One purchase on its way, fallbacks included.
+
+    Attributes:
+        attempts: How many purchases were tried so far.
+        abandoned: Whether its caller is gone.
+        on_wire: Whether a purchase may have reached the service and its answer is awaited.
+        writing: Whether the intent is being written.
+    """
+
+    def __init__(self, request: VerificationRequest, slots: asyncio.Semaphore) -> None:
+        self.request = request
+        self._slots: asyncio.Semaphore | None = slots
+        self.has_slot = False
+        self.attempts = 0
+        self.abandoned = False
+        self.on_wire = False
+        self.writing = False
+        self.task: asyncio.Task[Tracked] | None = None
+
+    async def take_slot(self) -> None:
+        """Wait for a place among the activations in flight."""
+        if self._slots is not None:
+            await self._slots.acquire()
+            self.has_slot = True
+
+    def free_slot(self) -> None:
+        """Give the place to the next; safe to call twice."""
+        if self.has_slot and self._slots is not None:
+            self.has_slot = False
+            self._slots.release()
+
+    def abandon(self) -> None:
+        """The caller is gone: don't buy, or, if that is too late, release what was bought."""
+        self.abandoned = True
+        # On the wire it may have been bought, and in the middle of a write nobody knows whether the
+        # intent is durable: both are let go on, and looked after when they are through.
+        if self.task is not None and not (self.on_wire or self.writing):
+            self.task.cancel()
+
+
+class Purchasing:
+    """Buys numbers on behalf of the manager.
+
+    Args:
+        dispatcher: Sends the purchases.
+        tasks: Owns the tasks that purchases run in.
+        shared: What the manager's parts share.
+        releaser: Releases what was bought for nobody.
+        max_in_flight: How many activations there may be at once.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        tasks: OwnedTasks,
+        shared: Shared,
+        releaser: Releaser,
+        *,
+        max_in_flight: int,
+    ) -> None:
+        self._slots = asyncio.Semaphore(max_in_flight)
+        self._dispatcher = dispatcher
+        self._tasks = tasks
+        self._shared = shared
+        self._releaser = releaser
+        self._orders: set[Order] = set()
+        self._paused: tuple[AccountError, float] | None = None
+        self.closed = False
+
+    @property
+    def line(self) -> list[VerificationRequest]:
+        """What waits to be bought."""
+        return [order.request for order in self._orders if not order.on_wire]
+
+    def close(self) -> None:
+        """Buy nothing more; purchases that are not on the wire yet end with an error."""
+        self.closed = True
+        for order in tuple(self._orders):
+            order.abandon()
+
+    def order(self, request: VerificationRequest) -> Order:
+        """Start to buy a number for ``request``; the order's task has it, or the error.
+
+        The order holds a place in flight from before its purchase until `Order.free_slot`.
+        """
+        order = Order(request, self._slots)
+        self._orders.add(order)
+        self._shared.publish(EventKind.QUEUED, request)
+        order.task = self._tasks.spawn(self._buy(order), name="papsms purchase")
+        order.task.add_done_callback(partial(self._done, order))
+        return order
+
+    def _done(self, order: Order, task: asyncio.Task[Tracked]) -> None:
+        self._orders.discard(order)
+        if task.cancelled() or task.exception() is not None:
+            order.free_slot()
+
+    async def _buy(self, order: Order) -> Tracked:
+        await order.take_slot()
+        unavailable: UnavailableError | None = None
+        for country in order.request.countries:
+            try:
+                return await self._buy_in(order, country)
+            except UnavailableError as error:
+                unavailable = error
+        assert unavailable is not None  # noqa: S101 - there is at least one country
+        raise unavailable
+
+    async def _buy_in(self, order: Order, country: str) -> Tracked:
+        try:
+            return await self._attempt(order, country)
+        except AuthenticationError as error:
+            # The key was rotated meanwhile: refused, so nothing was bought; make it anew.
+            if not error.retryable:
+                raise
+            return await self._attempt(order, country)
+
+    async def _attempt(self, order: Order, country: str) -> Tracked:
+        request = order.request
+        now = self._shared.clock()
+        entry = LedgerEntry(
+            intent_id=uuid.uuid4().hex,
+            state=State.SENDING,
+            service=request.service,
+            country=country,
+            reference=request.reference,
+            tenant=request.tenant,
+            worst_price=self._shared.worst_price,
+            created_at=now,
+            updated_at=now,
+        )
+        tracked = Tracked(entry, request, self._shared, self._releaser)
+        written = False
+
+        async def write_intent() -> None:
+            nonlocal written
+            self._refuse_if_pointless(order)
+            budget = self._shared.budget
+            order.writing = True
+            try:
+                await self._shared.ledger.add(entry, limit=None if budget is None else budget.limit)
+            finally:
+                order.writing = False
+            written = True
+            self._refuse_if_pointless(order)
+            order.attempts += 1
+            self._shared.publish(
+                EventKind.PURCHASING, request, intent_id=entry.intent_id, detail=country
+            )
+
+        def mark(on_wire: bool) -> None:
+            order.on_wire = on_wire
+
+        self._refuse_if_pointless(order)
+        try:
+            activation = await self._dispatcher.call(
+                purchase_request(request.service, country),
+                partial(read_purchase, service=request.service, country=country),
+                rank=Rank.PURCHASE,
+                prepare=write_intent,
+                on_wire=mark,
+            )
+        except PapSMSError as error:
+            error.intent_id = entry.intent_id if written else None
+            if isinstance(error, AccountError) and not error.retryable:
+                self._pause(error)
+            if written:
+                await self._settle_failure(tracked, purchase_error(error))
+            raise
+        except asyncio.CancelledError:
+            # Only an abandoned order before anything was sent, or the end of the process.
+            if written and not order.on_wire:
+                await tracked.apply(Event.REFUSED, reason="cancelled before it was sent")
+            raise
+        await tracked.apply(
+            Event.BOUGHT,
+            activation_id=activation.activation_id,
+            phone_number=activation.phone_number,
+            country=activation.country,
+            expires_at=activation.expires_at,
+            cost=activation.cost,
+        )
+        tracked.purchased_at = self._shared.clock()
+        if order.abandoned:
+            await tracked.apply(Event.RELEASE, reason="its caller was gone")
+            raise ManagerClosedError(
+                "The number came after its caller was gone; it is released.",
+                intent_id=entry.intent_id,
+                activation_id=activation.activation_id,
+                money=Money.CHARGED,
+            )
+        return tracked
+
+    async def _settle_failure(self, tracked: Tracked, error: PapSMSError) -> None:
+        name = type(error).__name__
+        if error.activation_id is not None and error.money is Money.CHARGED:
+            _log.warning("activation %s can't be used, releasing it", error.activation_id)
+            await tracked.apply(
+                Event.BOUGHT_UNUSABLE, reason=name, activation_id=error.activation_id
+            )
+        elif error.execution is Execution.UNKNOWN:
+            await tracked.apply(Event.ANSWER_LOST, reason=name)
+            raise PurchaseUnknownError(
+                f"The answer to the purchase was lost ({name}): it may have been charged."
+                " It is in the ledger as unknown; compare it with the account.",
+                code=error.code,
+                http_status=error.http_status,
+                excerpt=error.excerpt,
+                intent_id=tracked.entry.intent_id,
+                token=tracked.entry.intent_id,
+            ) from error
+        else:
+            await tracked.apply(Event.REFUSED, reason=name)
+
+    def _refuse_if_pointless(self, order: Order) -> None:
+        if self.closed or order.abandoned:
+            raise ManagerClosedError("The manager is closing; no number was bought.")
+        if self._paused is not None:
+            error, until = self._paused
+            if asyncio.get_running_loop().time() < until:
+                raise type(error)(error.message, code=error.code, http_status=error.http_status)
+            self._paused = None
+
+    def _pause(self, error: AccountError) -> None:
+        loop = asyncio.get_running_loop()
+        if self._paused is None or self._paused[1] <= loop.time():
+            _log.warning(
+                "the account can't buy (%s); no purchase is tried for %.0f s",
+                type(error).__name__,
+                ACCOUNT_PAUSE,
+            )
+            self._paused = (error, loop.time() + ACCOUNT_PAUSE)

@@ -1,0 +1,194 @@
+"""Pays the debt of each purchase: exactly one finish that the service took.
+
+`ReleaseDesk.owe` takes a purchase in state COMPLETING or CANCELLING and does not let go of it until
+the service answered. Failures are tried again with growing pauses for as long as the manager lives;
+what is still owed when it closes stays in the ledger for the next recovery.
+
+A finish can wait, because its caller has what it wanted: it goes after due polls and before
+purchases, but for no longer than `PATIENCE`, and not past the time when the number expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from functools import partial
+
+from papsms_async.dispatcher import Dispatcher, Rank
+from papsms_async.errors import (
+    ActivationNotFoundError,
+    AlreadyFinishedError,
+    CannotCancelError,
+    EarlyCancelError,
+    PapSMSError,
+)
+from papsms_async.events import EventKind
+from papsms_async.ledger import LedgerConflictError
+from papsms_async.lifecycle import Effect, Event, IllegalEventError, State
+from papsms_async.models import ActivationStatus, FinishStatus, Status
+from papsms_async.poller import SERVICE_END, Poller
+from papsms_async.protocol import finish_request, read_finish, read_status, status_request
+from papsms_async.tasks import OwnedTasks
+from papsms_async.tracking import Shared, Tracked
+
+_log = logging.getLogger("papsms_async")
+
+PATIENCE = 45.0
+"""Seconds after which a finish goes before all else; it bounds its wait to about a minute."""
+EARLY_PAUSE = 10.0
+"""First pause, in seconds, after "too early to cancel" where the service names none."""
+LONGEST_PAUSE = 60.0
+"""Seconds that no pause between two tries goes above."""
+
+
+class ReleaseDesk:
+    """Finishes what is owed.
+
+    Args:
+        dispatcher: Sends the finishes.
+        tasks: Owns the tasks that they run in.
+        shared: What the manager's parts share.
+        rng: Randomness of the pauses.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        tasks: OwnedTasks,
+        shared: Shared,
+        *,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._tasks = tasks
+        self._shared = shared
+        self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+        self._owed: dict[str, Tracked] = {}
+        self._hurry = asyncio.Event()
+        self.poller: Poller | None = None
+
+    @property
+    def owed(self) -> tuple[Tracked, ...]:
+        """Purchases whose finish the service has not taken yet."""
+        return tuple(self._owed.values())
+
+    def hurry(self) -> None:
+        """From now on finishes go before everything else, and pauses are short: it is closing."""
+        self._hurry.set()
+
+    def owe(self, tracked: Tracked) -> None:
+        """Take on the finish that ``tracked`` owes; harmless if it is taken on already."""
+        if tracked.entry.intent_id not in self._owed:
+            self._owed[tracked.entry.intent_id] = tracked
+            self._tasks.spawn(self._settle(tracked), name="papsms finish")
+
+    async def _settle(self, tracked: Tracked) -> None:
+        failures = 0
+        if self.poller is not None:
+            self.poller.finish_waits(+1)
+        try:
+            while tracked.entry.is_owed:
+                effects, pause = await self._try(tracked, failures)
+                if Effect.RETRY_FINISH in effects:
+                    failures += 1
+                    self._shared.publish(
+                        EventKind.FINISH_DELAYED,
+                        tracked.request,
+                        intent_id=tracked.entry.intent_id,
+                        activation=tracked.entry.activation,
+                        detail=tracked.entry.reason,
+                    )
+                    await self._pause(pause)
+        except LedgerConflictError:
+            _log.info("activation %s is driven elsewhere now", tracked.entry.activation_id)
+        except IllegalEventError:
+            _log.exception("activation %s is in a state of its own", tracked.entry.activation_id)
+        finally:
+            if self.poller is not None:
+                self.poller.finish_waits(-1)
+            del self._owed[tracked.entry.intent_id]
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but at closing no longer than a moment."""
+        if not self._hurry.is_set():
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._hurry.wait()
+            except TimeoutError:
+                return
+        await asyncio.sleep(min(seconds, 1.0))
+
+    async def _try(self, tracked: Tracked, failures: int) -> tuple[tuple[Effect, ...], float]:
+        """Send the finish once; return the effects of its answer, and how long to pause if any."""
+        activation_id = tracked.entry.activation_id or ""
+        status = (
+            FinishStatus.COMPLETED if tracked.state is State.COMPLETING else FinishStatus.CANCELLED
+        )
+        now = asyncio.get_running_loop().time()
+        hurry = self._hurry.is_set() or failures > 0
+        backoff = min(LONGEST_PAUSE, 1.0 * 2.0**failures) * (0.5 + self._rng.random() / 2)
+        try:
+            await self._dispatcher.call(
+                finish_request(activation_id, status),
+                partial(read_finish, activation_id=activation_id),
+                rank=Rank.URGENT if hurry else Rank.FINISH,
+                urgent_at=None if hurry else now + self._patience(tracked),
+                attempts=1,
+            )
+        except AlreadyFinishedError:
+            return await tracked.apply(Event.ALREADY_FINISHED), 0.0
+        except ActivationNotFoundError as error:
+            return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__), 0.0
+        except EarlyCancelError as error:
+            if status is FinishStatus.CANCELLED:
+                pause = error.retry_after or min(LONGEST_PAUSE, EARLY_PAUSE * 1.5**failures)
+                return await tracked.apply(Event.TOO_EARLY, reason="too early to cancel"), pause
+            return await self._failed(tracked, error), backoff
+        except CannotCancelError:
+            if status is FinishStatus.CANCELLED:
+                await tracked.apply(Event.CANNOT_CANCEL, reason="can't be cancelled")
+            return await self._reread(tracked, activation_id), backoff
+        except PapSMSError as error:
+            pause = backoff if error.retry_after is None else max(backoff, error.retry_after)
+            return await self._failed(tracked, error), min(pause, LONGEST_PAUSE)
+        return await tracked.apply(Event.FINISHED), 0.0
+
+    async def _failed(self, tracked: Tracked, error: PapSMSError) -> tuple[Effect, ...]:
+        _log.info(
+            "finishing activation %s failed (%s)",
+            tracked.entry.activation_id,
+            type(error).__name__,
+        )
+        return await tracked.apply(Event.FINISH_FAILED, reason=type(error).__name__)
+
+    async def _reread(self, tracked: Tracked, activation_id: str) -> tuple[Effect, ...]:
+        """Ask what became of an activation that can't be cancelled."""
+        try:
+            status: ActivationStatus = await self._dispatcher.call(
+                status_request(activation_id),
+                partial(read_status, activation_id=activation_id),
+                rank=Rank.FINISH,
+            )
+        except ActivationNotFoundError as error:
+            return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__)
+        except PapSMSError as error:
+            return await self._failed(tracked, error)
+        if status.sms is not None or status.status == Status.RECEIVED:
+            if tracked.state is State.COMPLETING:
+                return await tracked.apply(Event.FINISH_FAILED, reason="refused")
+            changes = {} if status.sms is None else {"sms": status.sms}
+            return await tracked.apply(Event.SMS, reason="an SMS came first", **changes)
+        if status.is_over:
+            return await tracked.apply(
+                SERVICE_END[Status(status.status)], reason="seen in its status"
+            )
+        return await tracked.apply(Event.FINISH_FAILED, reason="refused for now")
+
+    def _patience(self, tracked: Tracked) -> float:
+        """Seconds that this finish may wait for its permit."""
+        expires_at = tracked.entry.expires_at
+        if expires_at is None:
+            return 0.0
+        left = (expires_at - self._shared.clock()).total_seconds()
+        return min(PATIENCE, max(0.0, left - 10.0)) if left > 0 else PATIENCE

@@ -1,0 +1,230 @@
+"""One purchase in the hands of this process: its ledger entry, moved by the lifecycle table.
+
+`Tracked.apply` is the only way a purchase changes: it looks the event up in the table, makes the
+new state durable, and hands the effects on. Events of one purchase are applied one after another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+import attrs
+
+from papsms_async.errors import ActivationEndedError, LedgerError, PapSMSError
+from papsms_async.events import EventHub, EventKind, VerificationEvent
+from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
+from papsms_async.lifecycle import Effect, Event, State, step
+from papsms_async.models import Activation, Budget, Sms, VerificationRequest
+
+_log = logging.getLogger("papsms_async")
+
+_KIND_OF_STATE = {
+    State.WAITING: EventKind.PURCHASED,
+    State.RECEIVED: EventKind.SMS_RECEIVED,
+    State.COMPLETING: EventKind.COMPLETING,
+    State.CANCELLING: EventKind.CANCELLING,
+    State.COMPLETED: EventKind.COMPLETED,
+    State.CANCELLED: EventKind.CANCELLED,
+    State.EXPIRED: EventKind.EXPIRED,
+    State.UNKNOWN: EventKind.PURCHASE_UNKNOWN,
+    State.REFUSED: EventKind.NOT_PURCHASED,
+}
+
+
+class Releaser(Protocol):
+    """Whoever pays the debt of a finish."""
+
+    def owe(self, tracked: Tracked) -> None:
+        """Take on the finish that ``tracked`` owes now."""
+
+
+@attrs.define(kw_only=True)
+class Spending:
+    """What this process bought, in US dollars; a running sum for statistics."""
+
+    charged: Decimal = Decimal(0)
+    refunds_expected: Decimal = Decimal(0)
+    refunded: Decimal = Decimal(0)
+    unknown: Decimal = Decimal(0)
+
+
+@attrs.define(kw_only=True)
+class Shared:
+    """What the parts of one manager share."""
+
+    ledger: Ledger
+    hub: EventHub
+    clock: Callable[[], datetime]
+    budget: Budget | None
+    worst_price: Decimal
+    money: Spending = attrs.field(factory=Spending)
+
+    def publish(self, kind: EventKind, request: VerificationRequest, **fields: Any) -> None:
+        """Tell everyone who listens."""
+        self.hub.publish(VerificationEvent(kind=kind, at=self.clock(), request=request, **fields))
+
+
+class Tracked:
+    """A purchase that this process drives.
+
+    Args:
+        entry: Its ledger entry.
+        request: The request that it was bought for.
+        shared: What the manager's parts share.
+        releaser: Takes on the finish once it is owed.
+    """
+
+    def __init__(
+        self,
+        entry: LedgerEntry,
+        request: VerificationRequest,
+        shared: Shared,
+        releaser: Releaser,
+    ) -> None:
+        self.entry = entry
+        self.request = request
+        self.purchased_at: datetime | None = None
+        self.sms_at: datetime | None = None
+        self.wait_error: PapSMSError | None = None
+        self.wait_over = asyncio.Event()
+        self.settled = asyncio.Event()
+        self._shared = shared
+        self._releaser = releaser
+        self._lock = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Tracked {self.entry.intent_id} {self.entry.state.value}>"
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self.entry.state
+
+    @property
+    def activation(self) -> Activation:
+        """The number that was bought."""
+        activation = self.entry.activation
+        if activation is None:
+            raise LedgerError("The purchase has no usable activation.")
+        return activation
+
+    @property
+    def sms(self) -> Sms | None:
+        """The SMS, once one came."""
+        return self.entry.sms
+
+    def fail_wait(self, error: PapSMSError) -> None:
+        """End the wait for the SMS with ``error``, unless it is over already."""
+        if not self.wait_over.is_set():
+            error.intent_id = self.entry.intent_id
+            error.activation_id = self.entry.activation_id
+            error.token = self.entry.intent_id
+            self.wait_error = error
+            self.wait_over.set()
+
+    async def finish(self) -> None:
+        """The caller is done: keep the number if its SMS came, else release it."""
+        async with self._lock:
+            received = self.state is State.RECEIVED
+            await self._apply(Event.KEEP if received else Event.RELEASE, None, {})
+
+    async def apply(
+        self, event: Event, *, reason: str | None = None, **changes: Any
+    ) -> tuple[Effect, ...]:
+        """Move along the table: durable first, then the effects.
+
+        Args:
+            event: What happened.
+            reason: Why, in a few words without secrets.
+            **changes: Fields of the ledger entry that the event brings.
+
+        Returns:
+            The effects; those that concern waiting and money are done already.
+
+        Raises:
+            IllegalEventError: The event can't happen now; nothing changed.
+            LedgerConflictError: Another process moved it; nothing changed here.
+        """
+        async with self._lock:
+            return await self._apply(event, reason, changes)
+
+    async def _apply(
+        self, event: Event, reason: str | None, changes: dict[str, Any]
+    ) -> tuple[Effect, ...]:
+        old = self.entry
+        row = step(old.state, event)
+        if row.state is old.state and not row.effects:
+            return ()
+        at = self._shared.clock()
+        try:
+            self.entry = await self._shared.ledger.move(
+                old.intent_id,
+                old.state,
+                row.state,
+                event=event.value,
+                at=at,
+                reason=reason,
+                **changes,
+            )
+        except LedgerConflictError:
+            raise
+        except LedgerError as error:
+            # What was paid for is driven to its end all the same; the stale entry is mended by the
+            # next recovery. Only an intent must never go unwritten, and that is written elsewhere.
+            _log.error(
+                "the ledger could not take %s of activation %s: %s",
+                event.value,
+                changes.get("activation_id", old.activation_id),
+                error,
+            )
+            self.entry = attrs.evolve(old, state=row.state, updated_at=at, **changes)
+        self._account(old, row.effects)
+        if Effect.DELIVER_SMS in row.effects:
+            self.sms_at = at
+            self.wait_over.set()
+        if Effect.END_WAIT in row.effects:
+            self.fail_wait(
+                ActivationEndedError(
+                    f"The service ended the activation ({row.state.value}) before an SMS came."
+                )
+            )
+        if row.state is not old.state:
+            self._publish(row.state, reason)
+        if row.state not in (State.SENDING, State.WAITING, State.RECEIVED) and (
+            not self.entry.is_owed
+        ):
+            self.settled.set()
+        if Effect.SEND_FINISH in row.effects:
+            self._releaser.owe(self)
+        return row.effects
+
+    def _publish(self, state: State, reason: str | None) -> None:
+        self._shared.publish(
+            _KIND_OF_STATE[state],
+            self.request,
+            intent_id=self.entry.intent_id,
+            activation=self.entry.activation,
+            sms=self.entry.sms,
+            detail=reason,
+        )
+
+    def _account(self, old: LedgerEntry, effects: tuple[Effect, ...]) -> None:
+        money, new = self._shared.money, self.entry
+        price = new.worst_price if new.cost is None else new.cost
+        if new.state is State.UNKNOWN:
+            money.unknown += new.worst_price
+        elif old.state is State.UNKNOWN:
+            money.unknown -= new.worst_price
+        if old.state in (State.SENDING, State.UNKNOWN) and new.activation_id is not None:
+            money.charged += price
+        if new.state is State.CANCELLING and old.state is not State.CANCELLING:
+            money.refunds_expected += price
+        if old.state is State.CANCELLING and new.state is not State.CANCELLING:
+            money.refunds_expected -= price
+        if Effect.GIVE_BACK in effects and old.activation_id is not None:
+            money.refunded += price
