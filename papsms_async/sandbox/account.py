@@ -1,0 +1,331 @@
+"""The customer's account: balance, charges, activations and their ends.
+
+Nothing here waits: an SMS has a time of arrival from the purchase on, and whether it has arrived
+follows from ``now``. Expiry is settled, each activation once, when time is seen to have passed it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from decimal import Decimal
+from enum import StrEnum
+from random import Random
+
+import attrs
+
+from .answers import Refusal
+from .catalogue import OUT_OF_STOCK, CountryOnOffer, price
+from .config import SandboxConfig
+from .magic import Magic
+from .phone_numbers import NumberPool
+
+
+class ChargeKind(StrEnum):
+    """What happened to money or to an activation."""
+
+    PURCHASE = "purchase"
+    COMPLETE = "complete"
+    CANCEL = "cancel"
+    REFUND = "refund"
+    EXPIRE_REFUND = "expire_refund"
+
+
+@attrs.frozen
+class Charge:
+    """One entry of the charge log.
+
+    Attributes:
+        at: POSIX seconds.
+        kind: What happened.
+        activation_id: To which activation.
+        amount: US dollars taken (purchase) or given back (the refunds); 0 for the others.
+        service: Its service.
+        country: Its country.
+    """
+
+    at: float
+    kind: ChargeKind
+    activation_id: str
+    amount: Decimal
+    service: str
+    country: str
+
+
+class ActivationState(StrEnum):
+    """How an activation stands; also the status word on the wire."""
+
+    WAITING = "waiting"
+    RECEIVED = "received"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    COMPLETED = "completed"
+
+
+@attrs.define
+class SandboxActivation:
+    """One bought number. Phone number and SMS stay out of the repr.
+
+    Attributes:
+        activation_id: Digits.
+        phone_number: E.164, from a range reserved for fiction or otherwise unassigned.
+        country: Country code.
+        service: Service name.
+        cost: US dollars.
+        bought_at: POSIX seconds.
+        expires_at: POSIX seconds.
+        sms_at: When the SMS arrives, ``None`` for never.
+        sms_code: The code in it, ``None`` where none is recognised.
+        sms_text: Its text.
+        ended: How it ended, ``None`` while it has not.
+        ended_at: When.
+        finishes: Finish requests that were executed; never above 1.
+        status_calls: Status requests for it so far.
+        finish_calls: Finish requests for it so far.
+    """
+
+    activation_id: str
+    phone_number: str = attrs.field(repr=False)
+    country: str
+    service: str
+    cost: Decimal
+    bought_at: float
+    expires_at: float
+    magic: Magic = attrs.field(repr=False)
+    sms_at: float | None = None
+    sms_code: str | None = attrs.field(default=None, repr=False)
+    sms_text: str = attrs.field(default="", repr=False)
+    ended: ActivationState | None = None
+    ended_at: float | None = None
+    finishes: int = 0
+    status_calls: int = 0
+    finish_calls: int = 0
+    holds_number: bool = attrs.field(default=True, repr=False)
+
+    def has_sms(self, now: float) -> bool:
+        """Whether the SMS has arrived, and before expiry."""
+        return self.sms_at is not None and self.sms_at <= now and self.sms_at < self.expires_at
+
+    def state(self, now: float) -> ActivationState:
+        """How it stands at that time; `Account.settle` must have been called for it."""
+        if self.ended is not None:
+            return self.ended
+        return ActivationState.RECEIVED if self.has_sms(now) else ActivationState.WAITING
+
+
+_BRANDS = {
+    "whatsapp": "WhatsApp",
+    "tiktok": "TikTok",
+    "youtube": "YouTube",
+    "linkedin": "LinkedIn",
+    "paypal": "PayPal",
+    "openai": "OpenAI",
+    "github": "GitHub",
+    "icloud": "iCloud",
+    "wechat": "WeChat",
+    "x": "X",
+}
+
+
+def _sms_text(service: str, code: str) -> str:
+    brand = _BRANDS.get(service) or service.replace("_", " ").replace("-", " ").title()
+    return f"Your {brand} code: {code}"
+
+
+class Account:
+    """One account with its money and its activations.
+
+    Args:
+        config: Prices' start balance, lifetimes and bounds.
+        seed: Seeds codes, delays and the order of phone numbers.
+    """
+
+    def __init__(self, config: SandboxConfig, *, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        self._rng = Random(f"sms {seed}")  # noqa: S311 - a simulation
+        self._pool = NumberPool(seed)
+        self._next_id: int | None = None
+        self._expiries: list[tuple[float, int, SandboxActivation]] = []
+        self._by_number: dict[str, SandboxActivation] = {}
+        self._holding = 0
+        self.balance = config.balance
+        self.charge_log: list[Charge] = []
+        self.activations: dict[str, SandboxActivation] = {}
+
+    def settle(self, now: float) -> None:
+        """Expire what has to be by now; amortised O(log n) an activation."""
+        while self._expiries and self._expiries[0][0] <= now:
+            at, _, activation = heapq.heappop(self._expiries)
+            if activation.ended is None and not activation.has_sms(now):
+                self._end(activation, ActivationState.EXPIRED, at, ChargeKind.EXPIRE_REFUND)
+            self._let_go(activation)
+
+    def purchase(
+        self, service: str, country: CountryOnOffer, magic: Magic, now: float
+    ) -> SandboxActivation:
+        """Buy a number.
+
+        Raises:
+            Refusal: No number, too many open, or not enough money; nothing was charged.
+        """
+        if country is OUT_OF_STOCK:
+            raise Refusal(404, "NO_NUMBERS", "No numbers available for this country and service")
+        limit = self._config.max_open
+        if limit is not None and self._holding >= limit:
+            raise Refusal(409, "TOO_MANY_ACTIVATIONS", "Too many unfinished activations")
+        cost = price(service, country)
+        if cost > self.balance:
+            raise Refusal(402, "NO_BALANCE", "Insufficient balance")
+        serial = self._serial(now)
+        code = f"{self._rng.randrange(1_000_000):06d}"
+        seconds = (magic.delay or self._config.sms_delay).sample(self._rng)
+        lifetime = self._config.lifetime if magic.lifetime is None else magic.lifetime
+        activation = SandboxActivation(
+            activation_id=str(serial),
+            phone_number=self._pool.take(country),
+            country=country.code,
+            service=service,
+            cost=cost,
+            bought_at=now,
+            expires_at=now + lifetime,
+            magic=magic,
+            sms_at=None if seconds is None else now + seconds,
+            sms_code=None if magic.null_code else code,
+            sms_text=magic.text.format(code=code) if magic.text else _sms_text(service, code),
+        )
+        self.activations[activation.activation_id] = activation
+        self._by_number[activation.phone_number] = activation
+        self._holding += 1
+        heapq.heappush(self._expiries, (activation.expires_at, serial, activation))
+        self.balance -= cost
+        self._log(activation, ChargeKind.PURCHASE, now, cost)
+        return activation
+
+    def find(self, activation_id: str) -> SandboxActivation:
+        """Return an activation.
+
+        Raises:
+            Refusal: There is none of that id.
+        """
+        activation = self.activations.get(activation_id)
+        if activation is None:
+            raise Refusal(404, "ACTIVATION_NOT_FOUND", "Activation not found")
+        return activation
+
+    def find_number(self, phone_number: str) -> SandboxActivation | None:
+        """Return the activation that holds a phone number now, or ``None``."""
+        return self._by_number.get(phone_number)
+
+    def give_up(self, activation: SandboxActivation, now: float) -> None:
+        """Let the service cancel an activation by itself, with a refund."""
+        if activation.ended is None:
+            self._end(activation, ActivationState.CANCELLED, now, ChargeKind.REFUND)
+
+    def complete(self, activation: SandboxActivation, now: float) -> None:
+        """Finish an activation as used.
+
+        Raises:
+            Refusal: It has ended already.
+        """
+        self._check_unended(activation)
+        activation.finishes += 1
+        self._log(activation, ChargeKind.COMPLETE, now, Decimal(0))
+        self._end(activation, ActivationState.COMPLETED, now, None)
+
+    def cancel(self, activation: SandboxActivation, now: float) -> None:
+        """Finish an activation as unused, with a full refund.
+
+        Raises:
+            Refusal: It has ended already, it is too early, or an SMS has arrived.
+        """
+        self._check_unended(activation)
+        magic = activation.magic
+        if magic.races and activation.sms_at is None:
+            activation.sms_at = now
+        if activation.has_sms(now):
+            raise Refusal(409, "CANNOT_CANCEL", "Cannot cancel: an SMS was received")
+        age = self._config.min_cancel_age if magic.cancel_age is None else magic.cancel_age
+        if now - activation.bought_at < age:
+            raise Refusal(409, "EARLY_CANCEL_DENIED", "Too early to cancel this activation")
+        activation.finishes += 1
+        self._log(activation, ChargeKind.CANCEL, now, Decimal(0))
+        self._end(activation, ActivationState.CANCELLED, now, ChargeKind.REFUND)
+
+    def deliver(
+        self,
+        activation: SandboxActivation,
+        now: float,
+        *,
+        code: str | None = None,
+        text: str | None = None,
+    ) -> bool:
+        """Let an SMS arrive now; it replaces an earlier one.
+
+        Args:
+            activation: The receiver.
+            now: POSIX seconds.
+            code: The code; ``None`` with a text means that none is recognised.
+            text: The text, ``None`` for an ordinary one with the code.
+
+        Returns:
+            Whether it arrived; to an activation that has ended or expired nothing arrives.
+        """
+        if activation.ended is not None or now >= activation.expires_at:
+            return False
+        if text is None:
+            code = code or f"{self._rng.randrange(1_000_000):06d}"
+            text = _sms_text(activation.service, code)
+        activation.sms_at, activation.sms_code, activation.sms_text = now, code, text
+        return True
+
+    def _check_unended(self, activation: SandboxActivation) -> None:
+        match activation.ended:
+            case ActivationState.CANCELLED:
+                raise Refusal(409, "ALREADY_CANCELLED", "Activation is already cancelled")
+            case ActivationState.COMPLETED:
+                raise Refusal(409, "ALREADY_FINISHED", "Activation is already finished")
+            case ActivationState.EXPIRED:
+                raise Refusal(409, "ALREADY_FINISHED", "Activation has expired and was refunded")
+            case _:
+                return
+
+    def _end(
+        self,
+        activation: SandboxActivation,
+        state: ActivationState,
+        at: float,
+        refund: ChargeKind | None,
+    ) -> None:
+        activation.ended, activation.ended_at = state, at
+        if refund is not None:
+            self.balance += activation.cost
+            self._log(activation, refund, at, activation.cost)
+        self._let_go(activation)
+
+    def _let_go(self, activation: SandboxActivation) -> None:
+        if not activation.holds_number:
+            return
+        activation.holds_number = False
+        self._holding -= 1
+        if self._by_number.get(activation.phone_number) is activation:
+            del self._by_number[activation.phone_number]
+        self._pool.give_back(activation.country, activation.phone_number)
+
+    def _log(
+        self, activation: SandboxActivation, kind: ChargeKind, at: float, amount: Decimal
+    ) -> None:
+        self.charge_log.append(
+            Charge(
+                at, kind, activation.activation_id, amount, activation.service, activation.country
+            )
+        )
+
+    def _serial(self, now: float) -> int:
+        if self._next_id is None:
+            # Ids depend on the time of the first purchase too: a client's database from an
+            # earlier run of the sandbox then does not meet its own ids again.
+            self._next_id = 10_000_000 + (math.floor(now) * 97 + self._seed * 7_919) % 80_000_000
+        serial = self._next_id
+        self._next_id += 1
+        return serial

@@ -1,0 +1,152 @@
+"""What a sandbox is told before it starts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+
+import attrs
+
+from .answers import CountriesShape, ErrorShape
+from .delays import DEFAULT_DELAY, SmsDelay, parse_delay
+from .faults import Fault, parse_faults
+from .limits import LimitSpec
+
+
+class RetryAfterStyle(StrEnum):
+    """How a 429 of the limit says when to come back."""
+
+    SECONDS = "seconds"
+    DATE = "date"
+    NONE = "none"
+
+
+def _limit(value: str | LimitSpec) -> LimitSpec:
+    return LimitSpec.parse(value) if isinstance(value, str) else value
+
+
+def _key_limits(value: Mapping[str, str | LimitSpec]) -> dict[str, LimitSpec]:
+    return {key: _limit(limit) for key, limit in value.items()}
+
+
+def _delay(value: str | SmsDelay) -> SmsDelay:
+    return parse_delay(value) if isinstance(value, str) else value
+
+
+def _faults(value: str | Iterable[Fault]) -> tuple[Fault, ...]:
+    return parse_faults(value) if isinstance(value, str) else tuple(value)
+
+
+def _keys(value: str | Iterable[str]) -> frozenset[str]:
+    return frozenset([value]) if isinstance(value, str) else frozenset(value)
+
+
+def _ips(value: Iterable[str] | None) -> frozenset[str] | None:
+    return None if value is None else frozenset(value)
+
+
+def _money(value: Decimal | int | str) -> Decimal:
+    try:
+        return Decimal(value)
+    except InvalidOperation:
+        raise ValueError(f"not an amount of US dollars: {value!r}") from None
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value < math.inf:
+        raise ValueError(f"{attribute.name} is a number of seconds, 0 or more")
+
+
+@attrs.frozen(kw_only=True)
+class SandboxConfig:
+    """How the sandbox's account and service are set up.
+
+    Attributes:
+        api_keys: Accepted API keys, all of one account. Not in the repr.
+        allowed_ips: Addresses from which the keys are accepted, ``None`` for any. The address is
+            the ``X-Forwarded-For`` header's, which the server sets to the client's own where the
+            client sends none.
+        balance: Money at the start, in US dollars.
+        limit: Limit of each key, also as text: ``"60/60s"``, ``"600/60s:token-bucket"``,
+            ``"none"``; see `papsms_async.sandbox.limits`.
+        key_limits: Limits of single keys in place of ``limit``.
+        retry_after: How a 429 says when to come back.
+        sms_delay: Law of the time from purchase to SMS, also as text such as
+            ``"lognormal:12/0.8,never:0.08"``; see `papsms_async.sandbox.delays`.
+        lifetime: Seconds from purchase to expiry.
+        min_cancel_age: Seconds after the purchase before which a cancel is EARLY_CANCEL_DENIED.
+        max_open: Most numbers held at once, ``None`` for any number.
+        latency: Seconds that each answer takes.
+        latency_jitter: Up to so many seconds more, drawn evenly.
+        faults: Faults in force from the start, also as text; see `papsms_async.sandbox.faults`.
+        error_shape: Shape of errors.
+        errors_with_200: Whether errors come with status 200, but for 401, 403 and the limit's 429.
+        countries_shape: Shape of the list of countries.
+
+    Raises:
+        ValueError: A value is out of its range or not of its form.
+    """
+
+    api_keys: frozenset[str] = attrs.field(
+        default=frozenset({"sandbox"}), converter=_keys, repr=False
+    )
+    allowed_ips: frozenset[str] | None = attrs.field(default=None, converter=_ips)
+    balance: Decimal = attrs.field(default=Decimal(1000), converter=_money)
+    limit: LimitSpec = attrs.field(factory=LimitSpec, converter=_limit)
+    key_limits: Mapping[str, LimitSpec] = attrs.field(
+        factory=dict, converter=_key_limits, repr=False
+    )
+    retry_after: RetryAfterStyle = attrs.field(
+        default=RetryAfterStyle.SECONDS, converter=RetryAfterStyle
+    )
+    sms_delay: SmsDelay = attrs.field(default=DEFAULT_DELAY, converter=_delay)
+    lifetime: float = attrs.field(default=1200.0, validator=_seconds)
+    min_cancel_age: float = attrs.field(default=0.0, validator=_seconds)
+    max_open: int | None = attrs.field(default=None)
+    latency: float = attrs.field(default=0.0, validator=_seconds)
+    latency_jitter: float = attrs.field(default=0.0, validator=_seconds)
+    faults: tuple[Fault, ...] = attrs.field(default=(), converter=_faults)
+    error_shape: ErrorShape = attrs.field(default=ErrorShape.OBJECT, converter=ErrorShape)
+    errors_with_200: bool = False
+    countries_shape: CountriesShape = attrs.field(
+        default=CountriesShape.OBJECTS, converter=CountriesShape
+    )
+
+    @balance.validator
+    def _check_balance(self, _: object, value: Decimal) -> None:
+        if not value.is_finite() or value < 0:
+            raise ValueError("balance is an amount of US dollars, 0 or more")
+
+    @max_open.validator
+    def _check_max_open(self, _: object, value: int | None) -> None:
+        if value is not None and value < 1:
+            raise ValueError("max_open is 1 or more, or None")
+
+    @staticmethod
+    def parse_limit(text: str) -> LimitSpec:
+        """Read a limit such as ``"60/60s"``; see `LimitSpec.parse`.
+
+        Raises:
+            ValueError: It is not of that form; the message says what is.
+        """
+        return LimitSpec.parse(text)
+
+    @staticmethod
+    def parse_delay(text: str) -> SmsDelay:
+        """Read an SMS delay law such as ``"lognormal:12/0.8,never:0.08"``.
+
+        Raises:
+            ValueError: It is not of that form; the message says what is.
+        """
+        return parse_delay(text)
+
+    @staticmethod
+    def parse_faults(text: str) -> tuple[Fault, ...]:
+        """Read faults such as ``"purchase:drop_after@0.05,status:server_error#3"``.
+
+        Raises:
+            ValueError: One is not of that form; the message says what is wrong.
+        """
+        return parse_faults(text)

@@ -1,0 +1,258 @@
+"""Control of a running sandbox over HTTP: no API key, JSON, not counted by the limit.
+
+==================================== ============================================================
+request                              what it does
+==================================== ============================================================
+``GET /_sandbox/health``             ``{"ok": true, ...}`` once the sandbox answers
+``GET /_sandbox/faults``             the faults in force, in their notation
+``PUT /_sandbox/faults``             replaces them: ``{"faults": ["purchase:drop_after@0.05"]}``,
+                                     also one string; ``"seed"`` seeds their draws anew
+``DELETE /_sandbox/faults``          removes them
+``GET /_sandbox/limit``              the limit in force
+``PUT /_sandbox/limit``              replaces it: ``{"limit": "60/60s:token-bucket"}``
+``POST /_sandbox/deliver``           an SMS arrives now: ``{"phone_number" or "activation_id",
+                                     "code": "123456", "text": "..."}``; code and text may be left
+                                     out; 404 if nobody can receive it
+``POST /_sandbox/reset``             all as after the start; ``{"seed": 7}`` for a new seed
+``GET /_sandbox/charge-log``         every charge, refund and finish, oldest first
+``GET /_sandbox/activations``        every activation; ``?open=1`` only those not ended
+``GET /_sandbox/requests``           the latest requests, oldest first; ``?last=1000``
+``GET /_sandbox/stats``              counts, balance, busiest window; ``?window=60`` seconds
+==================================== ============================================================
+
+An error answers ``{"error": "..."}`` with 400, 404 or 405.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import islice
+from urllib.parse import parse_qs
+
+from . import answers, spoiling
+from .account import ActivationState, ChargeKind, SandboxActivation
+from .engine import SandboxEngine
+from .faults import Fault, FaultSet, parse_faults
+from .limits import LimitSpec
+from .messages import SandboxReply, SandboxRequest
+
+CONTROL_PATH = "/_sandbox/"
+
+_JSON = {"Content-Type": "application/json"}
+_Endpoint = Callable[[Mapping[str, object], Mapping[str, str]], object]
+
+
+class _ControlError(Exception):
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SandboxControl:
+    """The control API of one engine; as pure as the engine itself.
+
+    Args:
+        engine: The engine that is controlled.
+    """
+
+    def __init__(self, engine: SandboxEngine) -> None:
+        self._engine = engine
+        self._endpoints: dict[tuple[str, str], _Endpoint] = {
+            ("GET", "health"): self._health,
+            ("GET", "faults"): self._get_faults,
+            ("PUT", "faults"): self._put_faults,
+            ("DELETE", "faults"): self._delete_faults,
+            ("GET", "limit"): self._get_limit,
+            ("PUT", "limit"): self._put_limit,
+            ("POST", "deliver"): self._deliver,
+            ("POST", "reset"): self._reset,
+            ("GET", "charge-log"): self._charge_log,
+            ("GET", "activations"): self._activations,
+            ("GET", "requests"): self._requests,
+            ("GET", "stats"): self._stats,
+        }
+
+    @staticmethod
+    def owns(path: str) -> bool:
+        """Whether a path belongs to the control API."""
+        return ("/" + path.lstrip("/")).startswith(CONTROL_PATH)
+
+    def handle(self, request: SandboxRequest, now: float) -> SandboxReply:
+        """Answer one control request at that time (POSIX seconds)."""
+        self._engine.advance(now)
+        path, _, query_text = request.path.partition("?")
+        query = {key: values[-1] for key, values in parse_qs(query_text).items()}
+        name = path.lstrip("/").removeprefix(CONTROL_PATH.lstrip("/")).strip("/")
+        method = request.method.upper().replace("HEAD", "GET")
+        try:
+            body = answers.dump(self._find(method, name)(_body(request), query))
+            return spoiling.answer(200, body, _JSON, now)
+        except _ControlError as exc:
+            status, message = exc.status, str(exc)
+        except ValueError as exc:
+            status, message = 400, str(exc)
+        return spoiling.answer(status, answers.dump({"error": message}), _JSON, now)
+
+    def _find(self, method: str, name: str) -> _Endpoint:
+        endpoint = self._endpoints.get((method, name))
+        if endpoint is not None:
+            return endpoint
+        allowed = [verb for verb, known in self._endpoints if known == name]
+        if allowed:
+            raise _ControlError(405, f"{name} takes {', '.join(allowed)}")
+        known = sorted({known for _, known in self._endpoints})
+        raise _ControlError(404, f"no such control; there are {', '.join(known)}")
+
+    def _health(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        return {"ok": True, "requests": self._engine.counted_requests}
+
+    def _get_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        return {"faults": [str(fault) for fault in self._engine.faults.faults]}
+
+    def _put_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        wanted = body.get("faults")
+        faults: tuple[Fault, ...]
+        if isinstance(wanted, str):
+            faults = parse_faults(wanted)
+        elif isinstance(wanted, list) and all(isinstance(item, str) for item in wanted):
+            faults = tuple(Fault.parse(item) for item in wanted)
+        else:
+            raise ValueError("faults is a string or a list of strings")
+        seed = _integer(body, "seed")
+        self._engine.set_faults(FaultSet(faults, seed=self._engine.seed if seed is None else seed))
+        return self._get_faults(body, query)
+
+    def _delete_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        self._engine.set_faults(FaultSet())
+        return self._get_faults(body, query)
+
+    def _get_limit(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        return {"limit": str(self._engine.limit)}
+
+    def _put_limit(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        self._engine.set_limit(LimitSpec.parse(_text(body, "limit") or ""))
+        return self._get_limit(body, query)
+
+    def _deliver(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        activation_id, phone_number = _text(body, "activation_id"), _text(body, "phone_number")
+        if (activation_id is None) == (phone_number is None):
+            raise ValueError("give activation_id or phone_number, one of them")
+        found = self._engine.deliver(
+            self._engine.now,
+            activation_id=activation_id,
+            phone_number=phone_number,
+            code=_text(body, "code"),
+            text=_text(body, "text"),
+        )
+        if found is None:
+            raise _ControlError(404, "no open activation can receive that SMS")
+        return self._row(found)
+
+    def _reset(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        self._engine.reset(seed=_integer(body, "seed"))
+        return {"ok": True, "seed": self._engine.seed}
+
+    def _charge_log(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        return {
+            "charges": [
+                {
+                    "at": charge.at,
+                    "kind": charge.kind,
+                    "activation_id": charge.activation_id,
+                    "amount": charge.amount,
+                    "service": charge.service,
+                    "country": charge.country,
+                }
+                for charge in self._engine.charge_log
+            ]
+        }
+
+    def _activations(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        only_open = query.get("open", "0") not in {"0", "false", "no"}
+        found = self._engine.open_activations() if only_open else self._engine.activations.values()
+        return {"activations": [self._row(activation) for activation in found]}
+
+    def _row(self, activation: SandboxActivation) -> dict[str, object]:
+        return {
+            "activation_id": activation.activation_id,
+            "phone_number": activation.phone_number,
+            "country": activation.country,
+            "service": activation.service,
+            "cost": activation.cost,
+            "state": activation.state(self._engine.now),
+            "bought_at": activation.bought_at,
+            "expires_at": activation.expires_at,
+            "sms_at": activation.sms_at,
+            "sms_code": activation.sms_code,
+            "sms_text": activation.sms_text,
+            "ended_at": activation.ended_at,
+            "finishes": activation.finishes,
+        }
+
+    def _requests(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        log = self._engine.request_log
+        last = max(0, int(query.get("last", "1000")))
+        return {
+            "requests": [
+                {
+                    "at": entry.at,
+                    "method": entry.method,
+                    "route": entry.route,
+                    "status": entry.status,
+                    "counted": entry.counted,
+                    "delivery": entry.delivery,
+                }
+                for entry in islice(log, max(0, len(log) - last), None)
+            ]
+        }
+
+    def _stats(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        engine = self._engine
+        window = float(query.get("window", "60"))
+        if not 0.0 < window < 1e9:
+            raise ValueError("window is a number of seconds above 0")
+        states = Counter(a.state(engine.now) for a in engine.activations.values())
+        kinds = Counter(charge.kind for charge in engine.charge_log)
+        return {
+            "seed": engine.seed,
+            "balance": engine.balance,
+            "limit": str(engine.limit),
+            "requests": engine.counted_requests,
+            "window": window,
+            "busiest_window": engine.busiest_window(window),
+            "activations": {state.value: states[state] for state in ActivationState},
+            "charges": {kind.value: kinds[kind] for kind in ChargeKind},
+            "finished_more_than_once": sum(n > 1 for n in engine.finish_counts().values()),
+            "statuses": {
+                str(status): n
+                for status, n in sorted(Counter(e.status for e in engine.request_log).items())
+            },
+        }
+
+
+def _body(request: SandboxRequest) -> Mapping[str, object]:
+    if not request.body.strip():
+        return {}
+    try:
+        value = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise ValueError("the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("the body is not a JSON object")
+    return value
+
+
+def _text(body: Mapping[str, object], key: str) -> str | None:
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{key} is a string")
+    return value
+
+
+def _integer(body: Mapping[str, object], key: str) -> int | None:
+    value = body.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{key} is a whole number")
+    return value

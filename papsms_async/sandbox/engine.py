@@ -1,0 +1,424 @@
+"""The service itself: one request in, one reply out, time and chance given from outside.
+
+What happens to a request, in this order:
+
+1. faults that refuse the connection: nothing is counted, logged as not counted;
+2. the key (401, 403), then the key's limit (429); every request up to here is counted;
+3. faults that keep the request from being executed;
+4. the endpoint, with the magic of its service or country;
+5. faults that spoil the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from random import Random
+from urllib.parse import unquote
+
+import attrs
+
+from . import answers, spoiling
+from .account import Account, ActivationState, Charge, SandboxActivation
+from .answers import Refusal
+from .catalogue import find_country, find_service
+from .config import RetryAfterStyle, SandboxConfig
+from .faults import Effect, FaultKind, FaultRoute, FaultSet
+from .limits import Limiter, LimitSpec
+from .magic import MISSING, RefusalRule, find_magic
+from .messages import Delivery, SandboxReply, SandboxRequest
+
+BASE_PATH = "/api/v1/"
+MAX_BODY = 64 * 1024
+"""Bytes above which a request body is refused with 413."""
+REQUEST_LOG_LENGTH = 200_000
+"""Entries that `SandboxEngine.request_log` keeps."""
+
+_JSON = {"Content-Type": "application/json"}
+
+
+@attrs.frozen
+class LoggedRequest:
+    """One entry of the request log.
+
+    Attributes:
+        at: Arrival in POSIX seconds.
+        method: Upper-case verb, at most 16 characters.
+        route: ``purchase``, ``status``, ``finish``, ``countries`` or ``unknown``.
+        status: Status of the answer; 0 where the client got none.
+        counted: Whether it reached the service and so the limit.
+        delivery: The way the answer travelled.
+    """
+
+    at: float
+    method: str
+    route: str
+    status: int
+    counted: bool
+    delivery: Delivery
+
+
+@attrs.frozen
+class _Call:
+    """A request on its way through the service."""
+
+    request: SandboxRequest
+    method: str
+    route: FaultRoute | None
+    argument: str
+    now: float
+
+
+class SandboxEngine:
+    """The stand-in of the service.
+
+    Args:
+        config: How it is set up.
+        seed: Seeds everything that is drawn; equal seeds and equal calls give equal answers.
+    """
+
+    def __init__(self, config: SandboxConfig | None = None, *, seed: int = 0) -> None:
+        self.config = config or SandboxConfig()
+        self.now = -math.inf
+        self.request_log: deque[LoggedRequest] = deque(maxlen=REQUEST_LOG_LENGTH)
+        self._start(seed)
+
+    def _start(self, seed: int) -> None:
+        self.seed = seed
+        self._account = Account(self.config, seed=seed)
+        self._faults = FaultSet(self.config.faults, seed=seed)
+        self._latency_rng = Random(f"latency {seed}")  # noqa: S311 - a simulation
+        self._arrivals = array("d")
+        self._limiters: dict[str, Limiter] = {}
+        self._limit = self.config.limit
+        self.request_log.clear()
+
+    # ---- what a judge reads ----
+
+    @property
+    def balance(self) -> Decimal:
+        """Money left, in US dollars."""
+        return self._account.balance
+
+    @property
+    def charge_log(self) -> list[Charge]:
+        """All that happened to money and activations, oldest first."""
+        return self._account.charge_log
+
+    @property
+    def activations(self) -> dict[str, SandboxActivation]:
+        """All activations by id, oldest first."""
+        return self._account.activations
+
+    @property
+    def limit(self) -> LimitSpec:
+        """The limit in force for keys without one of their own."""
+        return self._limit
+
+    @property
+    def faults(self) -> FaultSet:
+        """The faults in force."""
+        return self._faults
+
+    def open_activations(self) -> list[SandboxActivation]:
+        """Return the activations that nobody has finished and that have not expired.
+
+        One with an SMS stays open past its expiry until it is finished: it was paid for.
+        """
+        return [a for a in self._account.activations.values() if a.ended is None]
+
+    def finish_counts(self) -> dict[str, int]:
+        """Return for each activation id how many finish requests were executed."""
+        return {key: a.finishes for key, a in self._account.activations.items()}
+
+    def busiest_window(self, seconds: float) -> int:
+        """Return the largest number of counted requests in any ``[t, t + seconds)``."""
+        arrivals = self._arrivals
+        most = first = 0
+        for index, at in enumerate(arrivals):
+            while at - arrivals[first] >= seconds:
+                first += 1
+            most = max(most, index - first + 1)
+        return most
+
+    @property
+    def counted_requests(self) -> int:
+        """How many requests reached the service since the start or the last reset."""
+        return len(self._arrivals)
+
+    # ---- what a test or the control API sets ----
+
+    def advance(self, now: float) -> None:
+        """Let time pass without a request, so that expiries are settled."""
+        self.now = max(self.now, now)
+        self._account.settle(self.now)
+
+    def set_faults(self, faults: FaultSet) -> None:
+        """Replace the faults in force."""
+        self._faults = faults
+
+    def set_limit(self, limit: LimitSpec) -> None:
+        """Replace the limit; every key starts anew."""
+        self._limit = limit
+        self._limiters.clear()
+
+    def reset(self, *, seed: int | None = None) -> None:
+        """Begin again as after the start: balance, limit and faults as configured, nothing bought.
+
+        Args:
+            seed: New seed, ``None`` for the one before.
+        """
+        self._start(self.seed if seed is None else seed)
+
+    def deliver(
+        self,
+        now: float,
+        *,
+        activation_id: str | None = None,
+        phone_number: str | None = None,
+        code: str | None = None,
+        text: str | None = None,
+    ) -> SandboxActivation | None:
+        """Let an SMS arrive now, for an activation id or for a phone number that is held.
+
+        Returns:
+            The activation, or ``None`` if there is none that can still receive it.
+        """
+        self.advance(now)
+        found: SandboxActivation | None = None
+        if activation_id is not None:
+            found = self._account.activations.get(activation_id)
+        elif phone_number is not None:
+            found = self._account.find_number(phone_number)
+        if found is None or not self._account.deliver(found, self.now, code=code, text=text):
+            return None
+        return found
+
+    # ---- the service ----
+
+    def refuses_connection(self) -> bool:
+        """Whether a new connection is to be closed before anything is read (route ``connect``)."""
+        return self._faults.strike(FaultRoute.CONNECT)[0] is not None
+
+    def handle(self, request: SandboxRequest, now: float) -> SandboxReply:
+        """Answer one request.
+
+        Args:
+            request: The request as it reached the service.
+            now: POSIX seconds; a time before an earlier one counts as that one.
+        """
+        self.advance(now)
+        route, argument = _find_route(request.path)
+        method = request.method.upper()
+        call = _Call(request, "GET" if method == "HEAD" else method, route, argument, self.now)
+        effect, late = self._faults.strike(route)
+        counted = effect is None or effect.kind is not FaultKind.REFUSE
+        if counted:
+            self._arrivals.append(self.now)
+        reply = self._reply(call, effect)
+        reply = attrs.evolve(reply, delay=reply.delay + late + self._latency())
+        answered = reply.delivery in {Delivery.ANSWER, Delivery.TRUNCATE}
+        self.request_log.append(
+            LoggedRequest(
+                at=self.now,
+                method=method[:16],
+                route=route.value if route else "unknown",
+                status=reply.status if answered else 0,
+                counted=counted,
+                delivery=reply.delivery,
+            )
+        )
+        return reply
+
+    def _reply(self, call: _Call, effect: Effect | None) -> SandboxReply:
+        if effect is not None and effect.kind is FaultKind.REFUSE:
+            return spoiling.instead(effect, call.now)
+        try:
+            self._check_key(call)
+        except Refusal as refusal:
+            return self._refused(refusal, call.now)
+        if effect is not None and not effect.executed:
+            return spoiling.instead(effect, call.now)
+        try:
+            reply = self._execute(call)
+        except Refusal as refusal:
+            reply = self._refused(refusal, call.now)
+        return reply if effect is None else spoiling.spoil(reply, effect, call.now)
+
+    def _check_key(self, call: _Call) -> None:
+        header = (call.request.header("Authorization") or "").strip()
+        scheme, _, key = header.partition(" ")
+        key = key.strip()
+        if not header:
+            raise Refusal(401, "NO_KEY", "API key is missing", literal=True)
+        if scheme.lower() != "bearer" or key not in self.config.api_keys:
+            raise Refusal(401, "BAD_KEY", "API key is invalid", literal=True)
+        limiter = self._limiters.get(key)
+        if limiter is None:
+            limiter = self.config.key_limits.get(key, self._limit).limiter()
+            self._limiters[key] = limiter
+        allowed, wait = limiter.admit(call.now)
+        if not allowed:
+            headers = self._retry_after(wait, call.now)
+            raise Refusal(429, "RATE_LIMITED", "Too many requests", headers=headers, literal=True)
+        allowed_ips = self.config.allowed_ips
+        address = (call.request.header("X-Forwarded-For") or "").partition(",")[0].strip()
+        if allowed_ips is not None and address not in allowed_ips:
+            raise Refusal(403, "IP_NOT_ALLOWED", "IP address is not allowed", literal=True)
+
+    def _retry_after(self, wait: float, now: float) -> dict[str, str]:
+        match self.config.retry_after:
+            case RetryAfterStyle.NONE:
+                return {}
+            case RetryAfterStyle.SECONDS:
+                return {"Retry-After": str(max(1, math.ceil(wait)))}
+            case RetryAfterStyle.DATE:
+                return {"Retry-After": answers.http_date(math.ceil(now + wait))}
+
+    def _execute(self, call: _Call) -> SandboxReply:
+        endpoints: Mapping[FaultRoute, tuple[str, Callable[[_Call], SandboxReply]]] = {
+            FaultRoute.PURCHASE: ("POST", self._purchase),
+            FaultRoute.STATUS: ("GET", self._status),
+            FaultRoute.FINISH: ("POST", self._finish),
+            FaultRoute.COUNTRIES: ("GET", self._countries),
+        }
+        if call.route is None:
+            raise Refusal(404, "NOT_FOUND", "No such endpoint")
+        method, endpoint = endpoints[call.route]
+        if call.method != method:
+            allow = "GET, HEAD" if method == "GET" else method
+            raise Refusal(405, "METHOD_NOT_ALLOWED", "Method not allowed", headers={"Allow": allow})
+        return endpoint(call)
+
+    def _purchase(self, call: _Call) -> SandboxReply:
+        body = _json_object(call.request)
+        for key, code in (("country", "BAD_COUNTRY"), ("service", "BAD_SERVICE")):
+            if not isinstance(body.get(key), str) or not body[key]:
+                raise Refusal(400, code, f"{key} is missing or not a string")
+        country, service = find_country(body["country"]), find_service(body["service"])
+        if country is None:
+            raise Refusal(422, "BAD_COUNTRY", "Unknown country")
+        magic = None if service is None else find_magic(service)
+        if service is None or magic is None:
+            raise Refusal(422, "BAD_SERVICE", "Unknown service")
+        rule = magic.refusal
+        if rule is not None and rule.country in {None, country.code}:
+            raise rule.refusal(self._rule_headers(rule, call.now))
+        effect = magic.purchase
+        if effect is not None and not effect.executed:
+            return spoiling.instead(effect, call.now)
+        activation = self._account.purchase(service, country, magic, call.now)
+        self._account.settle(call.now)
+        data = answers.purchased(
+            activation_id=activation.activation_id,
+            phone_number=activation.phone_number,
+            country=activation.country,
+            service=activation.service,
+            expires_at=activation.expires_at,
+            cost=activation.cost,
+        )
+        for key, change in magic.changes.items():
+            if change is MISSING:
+                del data[key]
+            else:
+                data[key] = change(data[key]) if callable(change) else change
+        reply = spoiling.answer(200, answers.success(data), _JSON, call.now)
+        return reply if effect is None else spoiling.spoil(reply, effect, call.now)
+
+    def _rule_headers(self, rule: RefusalRule, now: float) -> dict[str, str]:
+        if rule.retry_after is None:
+            return {}
+        return spoiling.retry_after(rule.retry_after, now, as_date=rule.as_date)
+
+    def _status(self, call: _Call) -> SandboxReply:
+        activation = self._account.find(call.argument)
+        activation.status_calls += 1
+        magic = activation.magic
+        if magic.first_status is not None and activation.status_calls == 1:
+            return spoiling.instead(magic.first_status, call.now)
+        if magic.gives_up:
+            self._account.give_up(activation, call.now)
+        state = activation.state(call.now)
+        word = state.value
+        if state is ActivationState.WAITING:
+            word = magic.waiting_word or word
+        elif state is ActivationState.COMPLETED:
+            word = magic.completed_word or word
+        received = (
+            activation.sms_at if activation.has_sms(activation.ended_at or call.now) else None
+        )
+        body = answers.status(
+            word,
+            code=activation.sms_code,
+            full_text=activation.sms_text,
+            received_at=received,
+        )
+        return spoiling.answer(200, body, _JSON, call.now)
+
+    def _finish(self, call: _Call) -> SandboxReply:
+        activation = self._account.find(call.argument)
+        wanted = _json_object(call.request).get("status")
+        if not isinstance(wanted, str) or wanted not in {"completed", "cancelled"}:
+            raise Refusal(400, "BAD_STATUS", "status is 'completed' or 'cancelled'")
+        activation.finish_calls += 1
+        effect = activation.magic.first_finish if activation.finish_calls == 1 else None
+        if effect is not None and not effect.executed:
+            return spoiling.instead(effect, call.now)
+        if wanted == "completed":
+            self._account.complete(activation, call.now)
+        else:
+            self._account.cancel(activation, call.now)
+        body = answers.finished(activation.activation_id, wanted)
+        reply = spoiling.answer(200, body, _JSON, call.now)
+        return reply if effect is None else spoiling.spoil(reply, effect, call.now)
+
+    def _countries(self, call: _Call) -> SandboxReply:
+        body = answers.countries(self.config.countries_shape)
+        return spoiling.answer(200, body, _JSON, call.now)
+
+    def _refused(self, refusal: Refusal, now: float) -> SandboxReply:
+        shape = refusal.shape or self.config.error_shape
+        status = refusal.status
+        if self.config.errors_with_200 and not refusal.literal:
+            status = 200
+        body = answers.refused(shape, refusal.code, refusal.message)
+        return spoiling.answer(status, body, _JSON | refusal.headers, now)
+
+    def _latency(self) -> float:
+        jitter = self.config.latency_jitter
+        return self.config.latency + (self._latency_rng.uniform(0.0, jitter) if jitter else 0.0)
+
+
+def _find_route(path: str) -> tuple[FaultRoute | None, str]:
+    """Return the route of a path and the id in it; forgiving about slashes, query and origin."""
+    path = path.partition("#")[0].partition("?")[0]
+    if "://" in path[:8]:  # absolute form, as sent to a proxy
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    parts = [unquote(part) for part in path.split("/") if part]
+    match parts:
+        case ["api", "v1", "numbers", "purchase"]:
+            return FaultRoute.PURCHASE, ""
+        case ["api", "v1", "numbers", "status", argument]:
+            return FaultRoute.STATUS, argument
+        case ["api", "v1", "numbers", "finish", argument]:
+            return FaultRoute.FINISH, argument
+        case ["api", "v1", "countries"]:
+            return FaultRoute.COUNTRIES, ""
+        case _:
+            return None, ""
+
+
+def _json_object(request: SandboxRequest) -> dict[str, object]:
+    if len(request.body) > MAX_BODY:
+        raise Refusal(413, "PAYLOAD_TOO_LARGE", "Request body is too large")
+    try:
+        value = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "BAD_REQUEST", "Request body is not JSON") from None
+    if not isinstance(value, dict):
+        raise Refusal(400, "BAD_REQUEST", "Request body is not a JSON object")
+    return value

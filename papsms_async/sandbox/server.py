@@ -1,0 +1,233 @@
+"""The engine and its control API on a real socket.
+
+The server carries out what the engine decides: it closes, resets and holds connections for real.
+A connection that is refused on arrival (fault route ``connect``) is reset before anything is
+read; a refusal on another route can only be known from the request, so it is reset as soon as
+the request was read, without any of it being executed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import Self
+
+from aiohttp import web
+
+from .control import SandboxControl
+from .engine import BASE_PATH, MAX_BODY, SandboxEngine
+from .messages import Delivery, SandboxReply, SandboxRequest
+
+_LOGGER = logging.getLogger(__name__)
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_SHUTDOWN_GRACE = 0.25
+
+
+class SandboxServer:
+    """Serves an engine over HTTP.
+
+    Args:
+        engine: The engine.
+        host: Address to listen on; loopback unless told otherwise.
+        port: Port, 0 for a free one.
+        clock: POSIX seconds; what the engine takes for the time.
+    """
+
+    def __init__(
+        self,
+        engine: SandboxEngine,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.engine = engine
+        self._host = host
+        self._port = port
+        self._clock = clock
+        self._control = SandboxControl(engine)
+        self._closing = asyncio.Event()
+        self._http: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port listened on.
+
+        Raises:
+            RuntimeError: The server does not listen.
+        """
+        if self._listener is None or not self._listener.sockets:
+            raise RuntimeError("the sandbox server does not listen")
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    @property
+    def url(self) -> str:
+        """Root of the server, for example ``http://127.0.0.1:8085``."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        """Base URL for clients: `url` and ``/api/v1/``."""
+        return self.url + BASE_PATH
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The address cannot be listened on.
+        """
+        self._http = web.Server(
+            self._answer, handler_cancellation=True, access_log=None, logger=_LOGGER
+        )
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(self._protocol, self._host, self._port)
+
+    async def close(self) -> None:
+        """Stop listening and close every connection; answers under way are dropped."""
+        listener, http = self._listener, self._http
+        self._listener = self._http = None
+        self._closing.set()
+        if listener is not None:
+            listener.close()
+        if http is not None:
+            http.pre_shutdown()
+            await http.shutdown(_SHUTDOWN_GRACE)
+        if listener is not None:
+            await listener.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    def _protocol(self) -> asyncio.BaseProtocol:
+        if self._http is None or self.engine.refuses_connection():
+            return _Refusing()
+        return self._http()
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        body = await _read(request)
+        # Arrival is when the request has been read; nothing is awaited until it is executed.
+        headers = {"X-Forwarded-For": request.remote or "", **request.headers}
+        asked = SandboxRequest(request.method, request.raw_path, headers, body)
+        handle = self._control.handle if SandboxControl.owns(asked.path) else self.engine.handle
+        reply = handle(asked, self._clock())
+        if reply.delay > 0.0 and reply.delivery is not Delivery.REFUSE:
+            await self._pause(request, reply.delay)
+        return await self._deliver(request, reply)
+
+    async def _deliver(self, request: web.BaseRequest, reply: SandboxReply) -> web.StreamResponse:
+        match reply.delivery:
+            case Delivery.ANSWER:
+                headers = {k: v for k, v in reply.headers.items() if k != "Content-Length"}
+                response = web.Response(status=reply.status, headers=headers, body=reply.body)
+                if request.can_read_body and not request.content.at_eof():
+                    response.force_close()
+                return response
+            case Delivery.TRUNCATE:
+                partial = web.StreamResponse(status=reply.status, headers=reply.headers)
+                partial.force_close()
+                await partial.prepare(request)
+                await partial.write(reply.body)
+                _close(request)
+                return partial
+            case Delivery.HANG:
+                await self._closing.wait()
+                _close(request)
+            case Delivery.DROP:
+                _close(request)
+            case Delivery.REFUSE:
+                _reset(request.transport)
+        return web.Response()  # goes nowhere: the transport is closed
+
+    async def _pause(self, request: web.BaseRequest, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._closing.wait()
+        except TimeoutError:
+            return
+        _close(request)
+
+
+class _Refusing(asyncio.Protocol):
+    """Resets a connection on arrival."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        _reset(transport)
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    """Return the body, or the first bytes of one that is too large or b"" of a broken one."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_BODY:
+                break
+    except (web.RequestPayloadError, ValueError):
+        return b""
+    return b"".join(chunks)
+
+
+def _close(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.close()
+
+
+def _reset(transport: asyncio.BaseTransport | None) -> None:
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    if isinstance(transport, asyncio.Transport):
+        transport.abort()
+    else:
+        transport.close()
+
+
+async def serve(
+    engine: SandboxEngine, host: str, port: int, *, ready: Callable[[str], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM, or until cancelled.
+
+    Args:
+        engine: The engine.
+        host: Address to listen on.
+        port: Port, 0 for a free one.
+        ready: Called with the base URL once the server listens.
+
+    Raises:
+        OSError: The address cannot be listened on.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    installed: list[signal.Signals] = []
+    async with SandboxServer(engine, host, port) as server:
+        for name in (signal.SIGINT, signal.SIGTERM):
+            # Not on Windows, and not outside the main thread; there a cancel ends it.
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(name, stop.set)
+                installed.append(name)
+        try:
+            ready(server.base_url)
+            await stop.wait()
+        finally:
+            for name in installed:
+                loop.remove_signal_handler(name)
