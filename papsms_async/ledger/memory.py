@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import attrs
 
-from papsms_async.ledger.base import LedgerConflictError, LedgerEntry, LedgerEvent
-from papsms_async.lifecycle import TERMINAL, State
+from papsms_async.ledger.base import (
+    LedgerConflictError,
+    LedgerEntry,
+    LedgerEvent,
+    check_changes,
+    conflict,
+    lease_seconds,
+    over_budget,
+)
+from papsms_async.lifecycle import OPEN, TERMINAL, State
 
 
 class MemoryLedger:
@@ -37,14 +45,30 @@ class MemoryLedger:
     async def aclose(self) -> None:
         """Nothing to do: what it holds stays readable."""
 
-    async def add(self, entry: LedgerEntry, *, event: str = "intent") -> None:
+    async def add(
+        self,
+        entry: LedgerEntry,
+        *,
+        event: str = "intent",
+        limit: Decimal | None = None,
+        owner: str | None = None,
+        lease: float | None = None,
+        now: datetime | None = None,
+    ) -> None:
         """See `Ledger.add`."""
+        seconds = lease_seconds(owner, lease)
         if entry.intent_id in self._entries:
-            raise LedgerConflictError("The ledger already has an entry of this id.")
+            raise LedgerConflictError(
+                "The ledger already has an entry of this id.", intent_id=entry.intent_id
+            )
+        if limit is not None and self._committed + entry.worst_price > limit:
+            raise over_budget(entry, self._committed, limit)
+        if seconds is not None:
+            entry = attrs.evolve(entry, owner=owner, lease_until=_until(now, seconds))
         self._entries[entry.intent_id] = entry
         self._history[entry.intent_id] = []
         self._committed += entry.committed
-        self._append(entry, event, entry.created_at, entry.reason)
+        self._append(entry, event, entry.created_at, entry.reason, entry.owner)
 
     async def move(
         self,
@@ -55,16 +79,22 @@ class MemoryLedger:
         event: str,
         at: datetime,
         reason: str | None = None,
+        owner: str | None = None,
+        fence: int | None = None,
         **changes: Any,
     ) -> LedgerEntry:
         """See `Ledger.move`."""
+        check_changes(changes)
         old = self._entries.get(intent_id)
-        if old is None or old.state is not expected:
-            found = "is not in the ledger" if old is None else f"is {old.state.value}"
-            raise LedgerConflictError(
-                f"The purchase {found}, not {expected.value}: somebody else moved it.",
-                intent_id=intent_id,
-            )
+        if (
+            old is None
+            or old.state is not expected
+            or owner not in (None, old.owner)
+            or fence not in (None, old.fence)
+        ):
+            raise conflict(old, intent_id, expected)
+        if state not in OPEN:
+            changes.update(owner=None, lease_until=None)
         new = attrs.evolve(
             old,
             state=state,
@@ -74,13 +104,56 @@ class MemoryLedger:
         )
         self._entries[intent_id] = new
         self._committed += new.committed - old.committed
-        self._append(new, event, at, reason)
+        self._append(new, event, at, reason, owner)
         if state in TERMINAL:
             self._ended[intent_id] = None
             while len(self._ended) > self._keep:
-                oldest = next(iter(self._ended))
-                del self._ended[oldest], self._entries[oldest], self._history[oldest]
+                self._forget(next(iter(self._ended)))
         return new
+
+    async def claim(
+        self,
+        owner: str,
+        *,
+        lease: float,
+        now: datetime | None = None,
+        states: Collection[State] = OPEN,
+        limit: int = 100,
+    ) -> tuple[LedgerEntry, ...]:
+        """See `Ledger.claim`."""
+        lease_seconds(owner, lease)
+        at = now or datetime.now(UTC)
+        taken: list[LedgerEntry] = []
+        for old in self._entries.values():
+            if len(taken) >= limit:
+                break
+            if old.state in states and (old.lease_until is None or old.lease_until < at):
+                taken.append(
+                    attrs.evolve(
+                        old, owner=owner, fence=old.fence + 1, lease_until=_until(at, lease)
+                    )
+                )
+        for new in taken:
+            self._entries[new.intent_id] = new
+            self._append(new, "claimed", at, None, owner)
+        return tuple(taken)
+
+    async def renew(
+        self, owner: str, *, lease: float, now: datetime | None = None
+    ) -> tuple[str, ...]:
+        """See `Ledger.renew`."""
+        lease_seconds(owner, lease)
+        mine = tuple(entry for entry in self._entries.values() if entry.owner == owner)
+        for entry in mine:
+            self._entries[entry.intent_id] = attrs.evolve(entry, lease_until=_until(now, lease))
+        return tuple(entry.intent_id for entry in mine)
+
+    async def release_leases(self, owner: str) -> int:
+        """See `Ledger.release_leases`."""
+        mine = [entry for entry in self._entries.values() if entry.owner == owner]
+        for entry in mine:
+            self._entries[entry.intent_id] = attrs.evolve(entry, owner=None, lease_until=None)
+        return len(mine)
 
     async def get(self, intent_id: str) -> LedgerEntry | None:
         """See `Ledger.get`."""
@@ -100,9 +173,35 @@ class MemoryLedger:
         """See `Ledger.committed`."""
         return self._committed
 
-    def _append(self, entry: LedgerEntry, event: str, at: datetime, reason: str | None) -> None:
+    async def purge(self, older_than: datetime) -> int:
+        """See `Ledger.purge`."""
+        old = [
+            entry.intent_id
+            for entry in self._entries.values()
+            if entry.state in TERMINAL and entry.updated_at < older_than
+        ]
+        for intent_id in old:
+            self._forget(intent_id)
+        return len(old)
+
+    def _forget(self, intent_id: str) -> None:
+        self._ended.pop(intent_id, None)
+        del self._entries[intent_id], self._history[intent_id]
+
+    def _append(
+        self, entry: LedgerEntry, event: str, at: datetime, reason: str | None, actor: str | None
+    ) -> None:
         self._history[entry.intent_id].append(
             LedgerEvent(
-                intent_id=entry.intent_id, at=at, event=event, state=entry.state, reason=reason
+                intent_id=entry.intent_id,
+                at=at,
+                event=event,
+                state=entry.state,
+                reason=reason,
+                actor=actor,
             )
         )
+
+
+def _until(now: datetime | None, lease: float) -> datetime:
+    return (now or datetime.now(UTC)) + timedelta(seconds=lease)

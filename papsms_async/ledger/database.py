@@ -1,0 +1,185 @@
+"""Reads and writes as owned tasks on one engine, and failures as one sentence each.
+
+Nothing of SQLAlchemy or a driver leaves: their exceptions carry statements, values and addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from papsms_async.errors import LedgerError, PapSMSError
+from papsms_async.ledger import schema
+from papsms_async.ledger.store import WRITE, Store
+from papsms_async.ledger.writer import Batch, Write, Writer
+
+_log = logging.getLogger("papsms_async.ledger")
+
+T = TypeVar("T")
+
+_TRIES = 5
+"""How often a transaction is carried out that meets others each time."""
+
+
+class Database:
+    """A store that is open or not, with its writer.
+
+    Args:
+        store: Which database.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._engine: AsyncEngine | None = None
+        self._changing = asyncio.Lock()
+        # A single connection is taken in turns, so that writes don't starve reads.
+        self._turns = asyncio.Lock() if store.single else None
+        self._writer = Writer(self._commit)
+        self._reads: set[asyncio.Task[Any]] = set()
+        self._usable = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date. Safe to call twice.
+
+        Raises:
+            LedgerError: It can't be used.
+        """
+        await asyncio.shield(self._task(self._open()))
+
+    async def aclose(self) -> None:
+        """Finish what is under way and disconnect. Safe to call twice."""
+        await asyncio.shield(self._task(self._close()))
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Return what ``work`` returns, which sees one consistent state.
+
+        Raises:
+            LedgerError: The database can't be used.
+        """
+        self._check_usable()
+        task = self._task(self._transaction(work, write=False))
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+        return await asyncio.shield(task)
+
+    async def write(self, work: Callable[[Batch], T]) -> T:
+        """Return what ``work`` returns, once what it wrote is durable.
+
+        Raises:
+            LedgerError: The database can't be used.
+            PapSMSError: ``work`` raised it.
+        """
+        self._check_usable()
+        return await self._writer.submit(work)
+
+    def _check_usable(self) -> None:
+        if not self._usable:
+            raise LedgerError("The ledger is not open.")
+
+    def _task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Start ``work`` in a task that outlives a cancelled caller and explains its failures."""
+
+        async def run() -> T:
+            try:
+                return await work
+            except Exception as error:
+                failure = self._failure(error)
+            # Outside the handler, so that not even the context leads back to the cause.
+            raise failure
+
+        task = asyncio.get_running_loop().create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _open(self) -> None:
+        async with self._changing:
+            if self._engine is not None:
+                return
+            self._engine = await self.store.connect()
+            try:
+                known = await self._transaction(
+                    lambda connection: schema.version(connection, self.store.where), write=False
+                )
+                more = known < len(schema.STEPS)
+                while more:
+                    more = await self._transaction(self._migrate_once, write=True)
+            except BaseException:
+                await self._disconnect()
+                raise
+            self._usable = True
+
+    async def _close(self) -> None:
+        async with self._changing:
+            if self._engine is None:
+                return
+            self._usable = False
+            await self._writer.idle()
+            if self._reads:
+                await asyncio.wait(self._reads)
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
+
+    def _migrate_once(self, connection: Connection) -> bool:
+        self.store.lock(connection)
+        return schema.migrate_once(connection, self.store.where)
+
+    async def _transaction(self, work: Callable[[Connection], T], *, write: bool) -> T:
+        async with AsyncExitStack() as stack:
+            if self._turns is not None:
+                await stack.enter_async_context(self._turns)
+            assert self._engine is not None  # noqa: S101 (closing waits for whoever comes here)
+            connection = await stack.enter_async_context(self._engine.connect())
+            await connection.execution_options(**{WRITE: write})
+            await stack.enter_async_context(connection.begin())
+            return await connection.run_sync(work)
+
+    async def _commit(self, writes: Sequence[Write]) -> list[Any]:
+        """Carry out writes in one transaction; see `Writer`."""
+
+        def work(connection: Connection) -> list[Any]:
+            batch = Batch(connection)
+            results: list[Any] = []
+            for write in writes:
+                try:
+                    results.append(write(batch))
+                except PapSMSError as refusal:
+                    results.append(refusal)
+            if batch.events:
+                connection.execute(insert(schema.EVENTS), batch.events)
+            return results
+
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                return await self._transaction(work, write=True)
+            except Exception as error:
+                if tries < _TRIES and self.store.should_repeat(error):
+                    continue
+                failure = error
+                break
+        if len(writes) > 1 and self.store.explain(failure) is None:
+            # One of them can't be stored; the others shall be.
+            return [(await self._commit([write]))[0] for write in writes]
+        return [self._failure(failure) for _ in writes]
+
+    def _failure(self, error: Exception) -> PapSMSError:
+        if isinstance(error, PapSMSError):
+            return error
+        failure = self.store.explain(error)
+        if failure is None:
+            failure = LedgerError(f"{self.store.where} could not be used ({type(error).__name__}).")
+        _log.debug("the ledger failed: %s %s", type(error).__name__, failure.code)
+        return failure

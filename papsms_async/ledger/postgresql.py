@@ -1,0 +1,147 @@
+"""The ledger's database on a PostgreSQL server, for more than one machine.
+
+The address goes to asyncpg as it is, so everything it knows works: ``sslmode``, several hosts,
+sockets, password files, and server settings such as ``search_path`` as parameters.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg  # type: ignore[import-untyped,unused-ignore]
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from papsms_async.errors import LedgerError
+from papsms_async.ledger.store import chain
+
+_LOCK = 0x50415053
+"""First half of the advisory lock's key; the second one is the schema's."""
+
+_SETTINGS = """SELECT
+    set_config('lock_timeout', $1, false),
+    -- A process that is stopped inside a transaction must not hold its rows for ever.
+    set_config('idle_in_transaction_session_timeout', '30s', false),
+    -- What was acknowledged must survive a crash of the server.
+    CASE WHEN current_setting('synchronous_commit') = 'off'
+         THEN set_config('synchronous_commit', 'on', false) END"""
+
+# By SQLSTATE, or its class where the state itself is not listed: (sentence, may it pass?).
+_SENTENCES = {
+    "08": ("lost the connection; what was being written may or may not be there", True),
+    "25006": ("can't be written: the server is read-only", True),
+    "28": ("refuses this user", False),
+    "28P01": ("refuses this user: wrong password", False),
+    "3D000": ("does not exist: create the database first", False),
+    "3F": ("can't be used: its schema does not exist", False),
+    "42501": ("can't be used: this user lacks a permission", False),
+    "53": ("can't be used: the server is out of resources", True),
+    "53100": ("can't be written: the server's disk is full", True),
+    "53300": ("can't be reached: the server has too many connections", True),
+    "55P03": ("is locked by another process; try again once that has finished", True),
+    "40": ("is locked by another process; try again once that has finished", True),
+    "57": ("can't be reached: the server is stopping or starting", True),
+    "57014": ("does not answer in time", True),
+    "58": ("can't be read or written: the server's disk reports an error", False),
+    "XX": ("is damaged, says the server; restore it from a backup", False),
+}
+_REPEAT = frozenset({"40001", "40P01"})
+
+
+class PostgresStore:
+    """A database on a server.
+
+    Args:
+        address: ``postgresql://user:password@host:port/database?parameter=value``.
+        connections: How many at most.
+        connect_timeout: Seconds to wait for a connection.
+        lock_timeout: Seconds to wait for another process's write.
+    """
+
+    single = False
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        connections: int = 4,
+        connect_timeout: int = 10,
+        lock_timeout: float = 5.0,
+    ) -> None:
+        self._address = address
+        self._connections = connections
+        self._connect_timeout = connect_timeout
+        self._lock_timeout = lock_timeout
+        parts = urlsplit(address)
+        self._name = parts.netloc.rpartition("@")[2] + parts.path
+
+    @property
+    def where(self) -> str:
+        """See `Store.where`."""
+        return f"The ledger on PostgreSQL at {self._name}"
+
+    async def connect(self) -> AsyncEngine:
+        """See `Store.connect`."""
+        return create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self._connection,
+            pool_size=self._connections,
+            max_overflow=0,
+            # A connection that a restart of the server broke is replaced before it is used.
+            pool_pre_ping=True,
+            hide_parameters=True,
+        )
+
+    async def _connection(self) -> Any:
+        connection = await asyncpg.connect(
+            self._address, timeout=self._connect_timeout, command_timeout=60
+        )
+        try:
+            await connection.fetchrow(_SETTINGS, f"{self._lock_timeout * 1000:.0f}ms")
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+    def lock(self, connection: Connection) -> None:
+        """See `Store.lock`."""
+        schema = func.hashtext(func.coalesce(func.current_schema(), ""))
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK, schema)))
+
+    def now(self, connection: Connection) -> datetime:
+        """See `Store.now`."""
+        now = connection.scalar(text("SELECT clock_timestamp()"))
+        assert isinstance(now, datetime)  # noqa: S101
+        return now
+
+    def explain(self, error: BaseException) -> LedgerError | None:
+        """See `Store.explain`."""
+        errors = chain(error)
+        for one in errors:
+            if isinstance(one, LedgerError):
+                return one
+            state = getattr(one, "sqlstate", None)
+            if isinstance(state, str):
+                sentence = _SENTENCES.get(state) or _SENTENCES.get(state[:2])
+                if sentence is not None:
+                    return self._error(sentence[0], state, retryable=sentence[1])
+        for one in errors:
+            if isinstance(one, PoolTimeoutError):
+                return self._error("is too busy", None, retryable=True)
+            if isinstance(one, TimeoutError):
+                return self._error("does not answer in time", None, retryable=True)
+            if isinstance(one, OSError):
+                return self._error("can't be reached", None, retryable=True)
+            if isinstance(one, asyncpg.InterfaceError) and not isinstance(one, ValueError):
+                return self._error(_SENTENCES["08"][0], None, retryable=True)
+        return None
+
+    def should_repeat(self, error: BaseException) -> bool:
+        """See `Store.should_repeat`."""
+        return any(getattr(one, "sqlstate", None) in _REPEAT for one in chain(error))
+
+    def _error(self, sentence: str, state: str | None, retryable: bool) -> LedgerError:
+        return LedgerError(f"{self.where} {sentence}.", code=state, retryable=retryable)

@@ -1,0 +1,59 @@
+"""What differs between the databases under the one SQL ledger."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from papsms_async.errors import LedgerError
+
+WRITE = "papsms_write"
+"""The execution option that makes a transaction begin as a writer, where that differs."""
+
+
+class Store(Protocol):
+    """One kind of database: how it is opened, locked and asked for the time, and how it fails."""
+
+    @property
+    def where(self) -> str:
+        """The database as the subject of a sentence, without user name or password."""
+        ...
+
+    @property
+    def single(self) -> bool:
+        """Whether all statements share one connection."""
+        ...
+
+    async def connect(self) -> AsyncEngine:
+        """Make the engine; the first connection is tried and its settings are checked."""
+        ...
+
+    def lock(self, connection: Connection) -> None:
+        """Keep all other processes out of what needs the whole ledger, to the transaction's end."""
+
+    def now(self, connection: Connection) -> datetime:
+        """Return the instant by the clock that all processes on this database share."""
+        ...
+
+    def explain(self, error: BaseException) -> LedgerError | None:
+        """Return one sentence for a failure of the database; ``None`` if the data is to blame."""
+        ...
+
+    def should_repeat(self, error: BaseException) -> bool:
+        """Whether the transaction was undone only because it met another one."""
+        ...
+
+
+def chain(error: BaseException) -> list[BaseException]:
+    """Return ``error`` and what it wraps, outermost first."""
+    found: list[BaseException] = []
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop(0)
+        if one is not None and one not in found:
+            found.append(one)
+            todo += [getattr(one, "orig", None), one.__cause__]
+    return found

@@ -1,0 +1,91 @@
+"""Group commit: writes that wait at the same time share one transaction, and so one sync.
+
+Each caller's write is a function that runs inside the transaction. It raises a `PapSMSError` when
+its guard fails; by then it must have changed nothing, so that the writes beside it go through. The
+transaction runs in a task of its own: a caller that is cancelled leaves, its write does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from papsms_async.errors import LedgerError
+
+T = TypeVar("T")
+
+
+class Batch:
+    """What the writes of one transaction share.
+
+    Attributes:
+        connection: In the transaction.
+        events: Lines of history, written in one go at the end.
+        committed: The sum that all entries hold of a budget, where it is known to be current.
+    """
+
+    __slots__ = ("committed", "connection", "events")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.events: list[dict[str, Any]] = []
+        self.committed: Any = None
+
+
+Write = Callable[[Batch], Any]
+Commit = Callable[[Sequence[Write]], Awaitable[list[Any]]]
+
+
+class Writer:
+    """Collects writes and hands them to ``commit`` together.
+
+    Args:
+        commit: Carries out writes in one transaction; returns the value or the exception of each,
+            and does not raise.
+        most: How many writes share a transaction at most.
+    """
+
+    def __init__(self, commit: Commit, *, most: int = 200) -> None:
+        self._commit = commit
+        self._most = most
+        self._waiting: deque[tuple[Write, asyncio.Future[Any]]] = deque()
+        self._task: asyncio.Task[None] | None = None
+
+    async def submit(self, write: Callable[[Batch], T]) -> T:
+        """Carry out ``write``; returns what it returns, once it is durable."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._waiting.append((write, future))
+        if self._task is None:
+            self._task = loop.create_task(self._drain())
+        return await asyncio.shield(future)
+
+    async def idle(self) -> None:
+        """Return once no write is under way."""
+        while self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def _drain(self) -> None:
+        batch: list[tuple[Write, asyncio.Future[Any]]] = []
+        try:
+            while self._waiting:
+                batch = [
+                    self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))
+                ]
+                results = await self._commit([write for write, _ in batch])
+                for (_, future), result in zip(batch, results, strict=True):
+                    if isinstance(result, BaseException):
+                        future.set_exception(result)
+                    else:
+                        future.set_result(result)
+        finally:
+            self._task = None
+            # Only where the loop itself is being torn down: nobody may wait for ever.
+            for _, future in (*batch, *self._waiting):
+                if not future.done():
+                    future.set_exception(LedgerError("The ledger was stopped while it wrote."))
+            self._waiting.clear()
