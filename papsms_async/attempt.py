@@ -1,0 +1,131 @@
+"""What aiohttp tells about one wire attempt, and what its exceptions mean.
+
+An `aiohttp.TraceConfig` is appended to the session's list; for requests of others it does nothing.
+aiohttp calls it when a connection is there and the headers are about to be written: before that
+moment nothing can have reached the service. A session that never calls it (a test double) tells
+nothing; there an attempt counts as sent unless the exception says that no connection was made.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from types import SimpleNamespace
+from urllib.parse import urlsplit
+
+import aiohttp
+import attrs
+
+from papsms_async.errors import AnswerLostError, ConnectError, TransportError
+
+
+@attrs.define
+class Attempt:
+    """What is known about one attempt.
+
+    Attributes:
+        fresh: Whether it must not use a pooled connection.
+        on_sent: Called when it may leave.
+        traced: Whether the session tells anything at all.
+        reused: Whether its connection comes from the pool.
+        sent: Whether it may have left.
+    """
+
+    fresh: bool
+    on_sent: Callable[[], None] | None
+    traced: bool = False
+    reused: bool = False
+    sent: bool = False
+
+    def mark_sent(self) -> None:
+        if not self.sent:
+            self.sent = True
+            if self.on_sent is not None:
+                self.on_sent()
+
+    def assume_sent(self) -> None:
+        if not self.traced:
+            self.mark_sent()
+
+
+class PooledConnectionError(Exception):
+    """A purchase got a pooled connection; nothing was written to it."""
+
+
+class SecondAttemptError(Exception):
+    """aiohttp was about to send a request again."""
+
+
+def _attempt(context: SimpleNamespace) -> Attempt | None:
+    found = getattr(context, "trace_request_ctx", None)
+    return found if isinstance(found, Attempt) else None
+
+
+async def _on_start(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    if attempt := _attempt(context):
+        attempt.traced = True
+
+
+async def _on_create(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    if attempt := _attempt(context):
+        if attempt.sent:
+            raise SecondAttemptError
+        attempt.reused = False
+
+
+async def _on_reuse(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    if attempt := _attempt(context):
+        attempt.reused = True
+
+
+async def _on_headers(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    # Called with a connection, before the headers are written. aiohttp closes the connection when
+    # this raises.
+    if attempt := _attempt(context):
+        if attempt.sent:
+            raise SecondAttemptError
+        if attempt.fresh and attempt.reused:
+            raise PooledConnectionError
+        attempt.mark_sent()
+
+
+def _trace() -> aiohttp.TraceConfig:
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(_on_start)
+    trace.on_connection_create_start.append(_on_create)
+    trace.on_connection_reuseconn.append(_on_reuse)
+    trace.on_request_headers_sent.append(_on_headers)
+    trace.freeze()
+    return trace
+
+
+TRACE = _trace()
+
+
+def failure_of(error: Exception, attempt: Attempt, base_url: str) -> TransportError:
+    """Return the error for what aiohttp raised; nothing of it is kept but what is safe to say."""
+    where = urlsplit(base_url).netloc
+    certain = not attempt.sent if attempt.traced else _never_connected(error)
+    if not certain:
+        reason = "no answer in time" if isinstance(error, TimeoutError) else "the connection broke"
+        return AnswerLostError(f"{where} may have got the request, but {reason}.")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return ConnectError(f"The name of {where} can't be resolved.")
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
+        return ConnectError(f"The certificate of {where} is not trusted.", retryable=False)
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return ConnectError(f"No TLS connection to {where}.")
+    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+        return ConnectError(f"The proxy makes no connection to {where}.")
+    if isinstance(error, TimeoutError):
+        return ConnectError(f"No connection to {where} in time.")
+    if isinstance(error, OSError):
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        return ConnectError(f"No connection to {where}: {type(cause).__name__}.")
+    return ConnectError(f"The request can't be sent: {type(error).__name__}.", retryable=False)
+
+
+def _never_connected(error: Exception) -> bool:
+    return isinstance(
+        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | ConnectError
+    )

@@ -1,0 +1,228 @@
+"""One wire attempt: sends a request with aiohttp and returns the answer as it came.
+
+What makes an attempt certain:
+
+* *Sent or not.* aiohttp tells when a connection is there and the headers are about to be written
+  (`papsms_async.attempt`). Before that moment nothing can have reached the service
+  (`ConnectError`); from then on everything may have (`AnswerLostError`), and ``on_sent`` is called.
+* *Once.* aiohttp sends GET requests again by itself when a kept-alive connection breaks. The same
+  trace refuses the second attempt before a byte of it leaves.
+* *Fresh.* A purchase never uses a pooled connection: if the service closed it a moment ago, nobody
+  could say whether the request arrived. This transport's own purchases have a connector that keeps
+  none. With a caller's session, pooled connections are thrown away unused until a new one is made.
+* *Silent.* aiohttp's exceptions may carry the ``Authorization`` header. None is chained to an error
+  that leaves this module, and no local of its frames shows the key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+import aiohttp
+from yarl import URL
+
+from papsms_async.attempt import TRACE, Attempt, PooledConnectionError, failure_of
+from papsms_async.endpoint import check_base_url, check_key, headers_for, proxy_for
+from papsms_async.errors import AnswerLostError, ConnectError, TransportError
+from papsms_async.wire import Defect, WireAnswer, WireRequest
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Bytes of a body, decompressed, above which it is not read further."""
+
+CONNECT_TIMEOUT = 10.0
+"""Seconds for making a connection."""
+
+_CHUNK = 64 * 1024
+
+
+class Transport(Protocol):
+    """A way to the service."""
+
+    async def send(
+        self,
+        request: WireRequest,
+        *,
+        key: str,
+        timeout: float,
+        on_sent: Callable[[], None] | None = None,
+    ) -> WireAnswer:
+        """Make exactly one wire attempt.
+
+        Args:
+            request: What to send.
+            key: The API key.
+            timeout: Seconds for all of it, connection and body included.
+            on_sent: Called once, right before the first byte may leave. A caller that is cancelled
+                without its having been called knows that nothing was sent.
+
+        Returns:
+            The answer, whatever its status. Where its body is not whole, ``defect`` says why.
+
+        Raises:
+            ConnectError: Certainly nothing was sent.
+            AnswerLostError: It may have been carried out, but no answer came back.
+            ConfigurationError: The key can't be sent in a header.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close the connections. Safe to call twice."""
+        ...
+
+
+class AiohttpTransport:
+    """The service over HTTPS.
+
+    Args:
+        base_url: Where the API is, with or without a slash at the end.
+        session: A session of the caller's. It stays open and keeps its proxy, TLS and default
+            headers; timeouts, redirects and ``raise_for_status`` are set per request.
+        trust_env: Whether proxies are taken from the environment (``HTTPS_PROXY``, ``NO_PROXY``).
+            Loopback is never reached through a proxy. ``.netrc`` is not read. A caller's session
+            follows its own setting.
+        max_answer_bytes: Bytes of a body that are read at most.
+        connect_timeout: Seconds for making a connection, within the timeout of each attempt.
+
+    Raises:
+        ConfigurationError: ``base_url`` can't be used, or would send the key unencrypted.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        session: aiohttp.ClientSession | None = None,
+        trust_env: bool = True,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        connect_timeout: float = CONNECT_TIMEOUT,
+    ) -> None:
+        self.base_url = check_base_url(base_url)
+        self._given = session
+        self._proxy = proxy_for(self.base_url) if trust_env and session is None else None
+        self._max_answer_bytes = max_answer_bytes
+        self._connect_timeout = connect_timeout
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own: dict[bool, aiohttp.ClientSession] = {}
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<AiohttpTransport {self.base_url}>"
+
+    async def send(
+        self,
+        request: WireRequest,
+        *,
+        key: str,
+        timeout: float,
+        on_sent: Callable[[], None] | None = None,
+    ) -> WireAnswer:
+        """Make exactly one wire attempt; see `Transport.send`."""
+        key = check_key(key)
+        attempt = Attempt(fresh=not request.repeatable, on_sent=on_sent)
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._exchange(request, key, attempt)
+        except TransportError:
+            raise
+        except Exception as error:
+            failure = failure_of(error, attempt, self.base_url)
+        except BaseException:
+            attempt.assume_sent()
+            raise
+        # Outside of the handler, so that the error has no __context__ with aiohttp's exception.
+        if isinstance(failure, AnswerLostError):
+            attempt.assume_sent()
+        raise failure
+
+    async def _exchange(self, request: WireRequest, key: str, attempt: Attempt) -> WireAnswer:
+        session = self._session(attempt.fresh)
+        while True:
+            try:
+                async with session.request(
+                    request.method,
+                    URL(f"{self.base_url}{request.path}", encoded=True),
+                    data=request.body,
+                    headers=headers_for(request, key),
+                    allow_redirects=False,
+                    raise_for_status=False,
+                    auto_decompress=False,
+                    proxy=self._proxy,
+                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+                    trace_request_ctx=attempt,
+                ) as response:
+                    return await self._read(response)
+            except PooledConnectionError:
+                attempt.reused = False  # it is closed by now; the next one may be new
+
+    async def _read(self, response: aiohttp.ClientResponse) -> WireAnswer:
+        body = bytearray()
+        defect = None
+        try:
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                body += chunk
+                if len(body) > self._max_answer_bytes:
+                    defect = Defect.TOO_LARGE
+                    break
+        except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
+            # The head is there: its status may tell, and an id may be read from what came.
+            defect = Defect.LOST
+        if defect is not None:
+            response.close()
+        whole = bytes(body[: self._max_answer_bytes])
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            whole, broken = inflate(whole, encoding, self._max_answer_bytes)
+            defect = defect or broken
+        return WireAnswer(response.status, response.headers, whole, defect)
+
+    def _session(self, fresh: bool) -> aiohttp.ClientSession:
+        """Return the session to use; own sessions are made in the loop that they are used in."""
+        if self._closed:
+            raise ConnectError("The client is closed.", retryable=False)
+        if self._given is not None:
+            session = self._given
+        else:
+            loop = asyncio.get_running_loop()
+            if self._loop is not loop:
+                if self._loop is not None:
+                    raise ConnectError(
+                        "A client can't be used in two event loops.", retryable=False
+                    )
+                self._loop = loop
+            if fresh not in self._own:
+                self._own[fresh] = aiohttp.ClientSession(
+                    connector=aiohttp.TCPConnector(limit=0, force_close=fresh),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                )
+            session = self._own[fresh]
+        traces = session.trace_configs
+        if TRACE not in traces:
+            traces.append(TRACE)
+        return session
+
+    async def aclose(self) -> None:
+        """Close own connections; a caller's session stays open. Safe to call twice."""
+        self._closed = True
+        while self._own:
+            await self._own.popitem()[1].close()
+
+
+def inflate(body: bytes, encoding: str, limit: int) -> tuple[bytes, Defect | None]:
+    """Return ``body`` decompressed, at most ``limit`` bytes of it, and what is wrong with it.
+
+    Compression is not asked for; this is for proxies that compress anyway.
+    """
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return b"", Defect.UNREADABLE
+    # 32: gzip and zlib are told apart by their heads.
+    inflater = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)
+    try:
+        plain = inflater.decompress(body, limit + 1)
+    except zlib.error:
+        return b"", Defect.UNREADABLE
+    if len(plain) > limit:
+        return plain[:limit], Defect.TOO_LARGE
+    return plain, None if inflater.eof else Defect.LOST
