@@ -1,5 +1,4 @@
-"""When to look for an SMS: poll plans, and the price of a request that balances them with the
-quota.
+"""When to look for an SMS: poll plans, and the price that balances them with the quota.
 
 Theory of operation
 -------------------
@@ -24,8 +23,9 @@ that an age between two nodes of the grid is solved exactly.
 *Price.* One number for all activations, because a permit is worth the same to each. With little
 in flight it is near zero and activations are polled as often as is decent. It rises until what
 all in flight want to spend in the next while is what the quota gives. While purchases wait in
-line, permits that are not spent on polls buy, so the price is held at a level (`BULK_FACTOR`)
-where an activation costs few polls.
+line, each permit that is not spent on a poll buys, so the price is what the line loses by
+waiting, at most a level (`BULK_FACTOR`) at which an activation costs few polls. Lines are long in
+bulk and the level is what counts; in the tail the price falls by itself.
 
 Source: DESIGN.md, "Rules about scheduling"; Barlow, Hunter, Proschan, "Optimum checking
 procedures", 1963.
@@ -46,7 +46,6 @@ from papsms_async.delays import DelayLaw
 __all__ = [
     "AGE_BINS",
     "BULK_FACTOR",
-    "BULK_PRICE",
     "PRICES",
     "InFlight",
     "PollPlan",
@@ -60,11 +59,21 @@ PRICES: tuple[float, ...] = tuple(2.0 ** (k / 2) for k in range(-10, 18))
 """The prices in use, in seconds a request: two an octave from 1/32 s to 362 s. A grid, so that
 plans can be kept."""
 
-BULK_FACTOR = 1.25
-"""Price while purchases wait in line, in mean SMS delays: times 16 s it is `BULK_PRICE`."""
+BULK_FACTOR = 1.75
+"""Price while purchases wait in line, in mean SMS delays: 28 s where the mean is 16 s.
 
-BULK_PRICE = 20.0
-"""What `BULK_FACTOR` comes to, in seconds, for the service as measured (mean delay 16 s)."""
+Measured (benchmarks/scheduling.py): below, polls take permits that would buy; above, polls drop
+out of the plan and the delay jumps for little gain.
+"""
+
+LINE_WEIGHT = 4.0
+"""A permit spent on a poll makes all in line wait for one permit longer; that wait counts so many
+times, because a line that moves on also shortens the whole. Measured like `BULK_FACTOR`."""
+
+OVERLOAD = 1.5
+"""With purchases in line, polls may want this many times the supply before the price rises above
+bulk: what they want goes to them first and stops the buying, which heals a surplus. A price that
+rose at once would put polls off, leave the permits to purchases, and feed what it fights."""
 
 AGE_BINS = 24
 """Number of equal bins, from 0 to the timeout, in which activations in flight are counted."""
@@ -151,8 +160,7 @@ class PollPlan:
         return due if now is None else max(due, now)
 
     def expected_polls(self, age: float, horizon: float) -> float:
-        """Return the polls that an activation, on time so far, is expected to spend in the coming
-        `horizon` seconds.
+        """Return how many polls an activation, on time so far, is expected to take soon.
 
         Args:
             age: its present age in seconds.
@@ -165,27 +173,13 @@ class PollPlan:
             return 0.0
         return (self._spent[last] - self._spent[first]) / alive
 
-    def expected_finishes(self, age: float, horizon: float) -> float:
-        """Return the probability that the activation ends, found or given up, in the coming
-        `horizon` seconds."""
-        first = bisect_right(self.ages, age)
-        last = bisect_right(self.ages, age + horizon)
-        alive = self._alive[first]
-        if last <= first or alive <= 0.0:
-            return 0.0
-        return 1.0 - self._alive[last] / alive
-
     def demand(self, horizon: float) -> tuple[float, ...]:
-        """Return, for each of the `AGE_BINS`, the polls and finishes wanted in the coming
-        `horizon` seconds."""
+        """Return the polls wanted in the coming `horizon` seconds, per age bin (of `AGE_BINS`)."""
         table = self._demand.get(horizon)
         if table is None:
             width = self.timeout / AGE_BINS
             middles = [(k + 0.5) * width for k in range(AGE_BINS)]
-            table = tuple(
-                self.expected_polls(age, horizon) + self.expected_finishes(age, horizon)
-                for age in middles
-            )
+            table = tuple(self.expected_polls(age, horizon) for age in middles)
             self._demand.clear()
             self._demand[horizon] = table
         return table
@@ -301,8 +295,7 @@ class InFlight:
 
 
 def age_histogram(ages: Iterable[float], timeout: float) -> tuple[int, ...]:
-    """Return how many of the ages (seconds) fall into each of the `AGE_BINS`; older ones into the
-    last."""
+    """Count ages (seconds) into the `AGE_BINS`; those past the timeout into the last."""
     counts = [0] * AGE_BINS
     scale = AGE_BINS / timeout
     for age in ages:
@@ -357,29 +350,24 @@ class PriceController:
         timeout = sum(s * group.timeout for s, group in zip(shares, groups, strict=True))
         horizon = min(HORIZON, HORIZON_SHARE * timeout)
         available = supply * horizon + idle - finishes - due
-        needed = _first(lambda k: _wanted(groups, k, horizon) <= available)
+        balance = _first(lambda k: _wanted(groups, k, horizon) <= available)
         waiting = sum(group.waiting for group in groups)
         if not waiting and not backlog:
-            return PRICES[needed]
-        typical = sum(
+            return PRICES[balance]
+        mean_delay = sum(
             s * group.law.mean_delay(group.timeout) for s, group in zip(shares, groups, strict=True)
         )
-        bulk = _nearest(self.bulk_factor * typical)
+        price = _nearest(self.bulk_factor * mean_delay)
         if not backlog:
-            affordable = _first(
-                lambda k: (
-                    _wanted(groups, k, horizon) + _wanted_by_line(groups, k, horizon) <= available
-                )
-            )
-            bulk = min(bulk, affordable)
+            price = min(price, max(balance, _nearest(LINE_WEIGHT * waiting / supply)))
         if self.max_in_flight is not None:
-            bulk = min(bulk, _turnover(groups, shares, supply, self.max_in_flight))
-        return PRICES[max(needed, bulk)]
+            price = min(price, _turnover(groups, shares, supply, self.max_in_flight))
+        available = OVERLOAD * supply * horizon - due
+        return PRICES[max(price, _first(lambda k: _wanted(groups, k, horizon) <= available))]
 
 
 def _first(holds: Callable[[int], bool]) -> int:
-    """Return the first position in `PRICES` where a condition holds that, once true, stays true;
-    else the last."""
+    """Return the first price (position) for which a condition, then true for all higher, holds."""
     return min(bisect_left(range(len(PRICES)), True, key=holds), len(PRICES) - 1)
 
 
@@ -389,30 +377,17 @@ def _nearest(price: float) -> int:
 
 
 def _wanted(groups: Sequence[InFlight], k: int, horizon: float) -> float:
-    """Return the requests that those in flight want in the coming `horizon` seconds, at the k-th
-    price."""
+    """Return the polls that those in flight want in the next `horizon` seconds at a price."""
     return sum(
         sum(map(mul, group.counts, poll_plan(group.law, PRICES[k], group.timeout).demand(horizon)))
         for group in groups
     )
 
 
-def _wanted_by_line(groups: Sequence[InFlight], k: int, horizon: float) -> float:
-    """Return the requests that the purchases in line would want, were all served at once."""
-    wanted = 0.0
-    for group in groups:
-        if group.waiting:
-            plan = poll_plan(group.law, PRICES[k], group.timeout)
-            each = 1 + plan.expected_polls(0.0, horizon) + plan.expected_finishes(0.0, horizon)
-            wanted += group.waiting * each
-    return wanted
-
-
 def _turnover(
     groups: Sequence[InFlight], shares: Sequence[float], supply: float, places: int
 ) -> int:
-    """Return the position of the highest price at which `places` turn over fast enough to use the
-    supply."""
+    """Return the highest price at which `places` turn over fast enough to use the supply."""
 
     def starves(k: int) -> bool:
         duration = requests = 0.0
