@@ -32,6 +32,7 @@ from papsms_async.errors import (
     ActivationEndedError,
     BudgetExceededError,
     ConfigurationError,
+    Execution,
     InsufficientBalanceError,
     ManagerClosedError,
     Money,
@@ -247,6 +248,11 @@ class ActivationManager:
             self._state = "closed"
 
     @property
+    def ledger(self) -> Ledger:
+        """Where the purchases are written down."""
+        return self._shared.ledger
+
+    @property
     def is_buying(self) -> bool:
         """Whether new verifications can begin."""
         return self._state == "open" and not self._purchasing.closed
@@ -448,7 +454,8 @@ class ActivationManager:
                     cost, uncertain = Decimal(0), activation.cost
             elif tracked.state not in (State.CANCELLED, State.EXPIRED):
                 uncertain = activation.cost
-        elif isinstance(failure, PapSMSError) and failure.money is Money.UNKNOWN:
+        elif isinstance(failure, PapSMSError) and failure.money is not Money.NOT_CHARGED:
+            # Lost, or bought but unusable and being released at a price that nobody could read.
             uncertain = self._shared.worst_price
         return VerificationResult(
             request=block.request,
@@ -547,7 +554,7 @@ def _outcome(
             return Outcome.CANCELLED
         case UnavailableError():
             return Outcome.REJECTED
-        case PapSMSError(http_status=int()) if not failure.retryable:
+        case PapSMSError(execution=Execution.REFUSED) if not failure.retryable:
             return Outcome.REJECTED
         case _:
             return Outcome.FAILED

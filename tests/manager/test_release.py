@@ -1,0 +1,103 @@
+"""The finish that each purchase is owed: repeated as long as needed, executed exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from papsms_async import Outcome, RateLimit, State
+from papsms_async.testing import virtual_time
+
+
+def kinds(engine):
+    """Return the kinds of the charge log's entries, in order."""
+    return [str(entry.kind) for entry in engine.charge_log]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        "finish:server_error#1",
+        "finish:drop_before#1",
+        "finish:drop_after#1",
+        "finish:hang#1",
+        "finish:malformed#1",
+        "finish:truncated#1",
+        "finish:rate_limited#1",
+        "finish:refuse#1",
+        "finish:server_error@0.6",
+        "finish:drop_after@0.6",
+        "any:drop_before@0.3",
+    ],
+)
+@pytest.mark.parametrize("service", ["whatsapp", "test-never"])
+@virtual_time
+async def test_finish_is_repeated_until_taken(world, settled, faults, service):
+    """Whatever happens to the finish on its way, the service executes it once."""
+    async with world(faults=faults) as w:
+        await w.manager.verify(service, sms_timeout=30)
+    settled(w.engine)
+    assert w.manager.owed == ()
+
+
+@virtual_time
+async def test_too_early_to_cancel_is_tried_again_later(world, settled):
+    """A service that wants the number kept for a while gets its cancel when it allows it."""
+    async with world(min_cancel_age=60.0) as w:
+        result = await w.manager.verify("test-never", sms_timeout=10)
+        assert result.outcome is Outcome.TIMED_OUT
+        await asyncio.sleep(1)
+        assert w.manager.statistics().refunds_expected == result.activation.cost
+        await asyncio.sleep(120)
+        assert w.manager.statistics().refunded == result.activation.cost
+    settled(w.engine)
+
+
+@virtual_time
+async def test_sms_that_wins_the_race_against_the_cancel_is_completed(world, settled):
+    """The cancel is refused, the status is read again, and the used number is completed."""
+    async with world() as w:
+        async with w.manager.activate("test-race", sms_timeout=10):
+            await asyncio.sleep(1)
+        await asyncio.sleep(60)
+        assert kinds(w.engine)[-1] == "complete"
+        assert w.manager.statistics().refunds_expected == 0
+    settled(w.engine)
+
+
+@virtual_time
+async def test_finish_waits_no_longer_than_about_a_minute(world, settled):
+    """Even when due polls take every permit, a finish is sent within about a minute."""
+    async with world(
+        limit="60/60s", rate_limit=RateLimit(60, 60), manager={"max_in_flight": 200}
+    ) as w:
+        finished = {}
+
+        def listen(event):
+            if event.kind in ("completing", "cancelling"):
+                finished[event.intent_id] = -asyncio.get_running_loop().time()
+            if event.kind in ("completed", "cancelled"):
+                finished[event.intent_id] += asyncio.get_running_loop().time()
+
+        w.manager.subscribe(listen)
+        async for _ in w.manager.run(["whatsapp"] * 80):
+            pass
+    settled(w.engine)
+    assert len(finished) == 80
+    assert max(finished.values()) < 75
+
+
+@virtual_time
+async def test_what_is_owed_at_a_bounded_close_is_named_and_stays_owed(world, caplog):
+    """Closing gives up after its time, names what is owed, and says so in the log."""
+    async with world(faults="finish:hang@1") as w:
+        async with w.manager.activate("test-instant") as activation:
+            await activation.wait_for_sms()
+        start = asyncio.get_running_loop().time()
+        await w.manager.aclose(drain_timeout=20)
+        assert asyncio.get_running_loop().time() - start <= 21
+        entry = await w.manager.ledger.get(activation.intent_id)
+        assert entry.state is State.COMPLETING
+    assert activation.activation_id in caplog.text
+    assert "still owed" in caplog.text
