@@ -126,6 +126,4 @@ def failure_of(error: Exception, attempt: Attempt, base_url: str) -> TransportEr
 
 
 def _never_connected(error: Exception) -> bool:
-    return isinstance(
-        error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | ConnectError
-    )
+    return isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)

@@ -10,6 +10,7 @@ here both are refused. Numbers never go through binary floating point.
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -167,12 +168,42 @@ def count(value: Any) -> int:
     return value
 
 
+def boolean(value: Any) -> bool:
+    """Return ``value`` if it is true or false.
+
+    Raises:
+        ValueRefusedError: It is anything else.
+    """
+    if not isinstance(value, bool):
+        raise ValueRefusedError("not a boolean")
+    return value
+
+
+def number(value: Any) -> float:
+    """Return ``value``, a finite number, for what is measured and not money.
+
+    Raises:
+        ValueRefusedError: It is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise ValueRefusedError("not a number")
+    try:
+        result = float(value)
+    except OverflowError:
+        result = math.inf
+    if not math.isfinite(result):
+        raise ValueRefusedError("not a number")
+    return result
+
+
 def _build() -> cattrs.Converter:
     built = cattrs.Converter()
     built.register_structure_hook(str, lambda value, _: text(value))
     built.register_structure_hook(int, lambda value, _: count(value))
     built.register_structure_hook(Decimal, lambda value, _: price(value))
     built.register_structure_hook(datetime, lambda value, _: instant(value))
+    built.register_structure_hook(bool, lambda value, _: boolean(value))
+    built.register_structure_hook(float, lambda value, _: number(value))
     built.register_unstructure_hook(Decimal, str)
     built.register_unstructure_hook(
         datetime, lambda value: value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from yarl import URL
@@ -31,23 +30,20 @@ def check_base_url(base_url: str) -> str:
     """
     problem = None
     try:
-        parts = urlsplit(base_url.strip())
-        host = parts.hostname or ""
-        _ = parts.port
-        url = str(URL(base_url.strip()))
+        url = URL(base_url.strip())
     except (ValueError, TypeError, AttributeError):
         problem = "can't be read as a URL"
     else:
-        if parts.scheme not in ("http", "https") or not host:
+        if url.scheme not in ("http", "https") or not url.host:
             problem = "must begin with https:// and a host"
-        elif parts.username is not None or parts.password is not None:
+        elif url.user is not None or url.password is not None:
             problem = "must not hold a user name or password"
-        elif parts.query or parts.fragment or "?" in base_url or "#" in base_url:
+        elif "?" in base_url or "#" in base_url:
             problem = "must have neither query nor fragment"
-        elif parts.scheme == "http" and not is_loopback(host):
+        elif url.scheme == "http" and not is_loopback(url.host):
             problem = "must be https: the API key would be sent unencrypted"
         else:
-            return url if url.endswith("/") else f"{url}/"
+            return f"{str(url).rstrip('/')}/"
     # The URL itself is not shown: it may hold a password.
     raise ConfigurationError(f"The base URL {problem}.")
 
@@ -60,8 +56,8 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def check_key(key: str) -> Secret:
-    """Return ``key`` if it can be sent in a header.
+def check_key(key: str) -> None:
+    """Return if ``key`` can be sent in a header.
 
     Raises:
         ConfigurationError: It is empty, or has a space, line break or other character that it
@@ -69,7 +65,6 @@ def check_key(key: str) -> Secret:
     """
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError("The API key has a character that no key can have, or is empty.")
-    return Secret(key)
 
 
 def headers_for(request: WireRequest, key: str) -> dict[str, str]:
@@ -95,13 +90,23 @@ USER_AGENT = _user_agent()
 
 
 def proxy_for(base_url: str) -> URL | None:
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
+    """Return the proxy that the environment names for ``base_url``; none for loopback.
+
+    Raises:
+        ConfigurationError: It is no HTTP proxy. The message does not show it: it may hold a
+            password.
+    """
+    url = URL(base_url)
+    host = url.host or ""
     if is_loopback(host) or proxy_bypass(host):
         return None
-    proxy = getproxies().get(parts.scheme)
+    proxy = getproxies().get(url.scheme)
+    if not proxy:
+        return None
     try:
-        return URL(proxy) if proxy else None
+        found = URL(proxy if "://" in proxy else f"http://{proxy}")
     except ValueError:
-        problem = f"The proxy for {parts.scheme} in the environment can't be read as a URL."
-    raise ConfigurationError(problem)
+        found = None
+    if found is None or found.scheme not in ("http", "https") or not found.host:
+        raise ConfigurationError(f"The {url.scheme} proxy of the environment is no HTTP proxy.")
+    return found

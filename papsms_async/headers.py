@@ -33,7 +33,7 @@ def retry_after(answer: WireAnswer, now: datetime | None) -> float | None:
     if value is None:
         return None
     since = server_date(answer) or now
-    seconds = _seconds(value, since)
+    seconds = _seconds(value.split(",")[0], since)
     if seconds is not None:
         return seconds
     until = _instant(value)

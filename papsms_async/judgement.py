@@ -40,7 +40,6 @@ from papsms_async.errors import (
     MalformedAnswerError,
     Money,
     PapSMSError,
-    RateLimitedError,
     RedirectRefusedError,
     ServiceError,
 )
@@ -59,6 +58,7 @@ _SALVAGED_ID = re.compile(
 _SAYS_FAILED = re.compile(rb'"success"\s{0,9}:\s{0,9}"?(?:false|0)', re.IGNORECASE)
 _CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
 _NO = frozenset({"false", "0", "no"})
+_FAILURES = frozenset({"error", "fail", "failed", "failure"})
 
 
 @attrs.frozen
@@ -149,7 +149,7 @@ class Judge:
             status = int(code)
         cls = classify(status, self.operation, code, message)
         execution = None
-        if cls is ServiceError and status < 400 and by_words(code, message) is None:
+        if cls is ServiceError and status < 400 and by_words(code, message) is not cls:
             # A no whose reason is not known; "internal error", though, may have been charged.
             execution = Execution.REFUSED
         return self._error(cls, SENTENCES[cls], code, execution)
@@ -169,7 +169,7 @@ class Judge:
             code=code,
             http_status=status,
             excerpt=excerpt(self.answer.body) or None,
-            retry_after=self._retry_after(cls),
+            retry_after=self._retry_after(),
             execution=execution,
             activation_id=self.activation_id,
         )
@@ -177,9 +177,9 @@ class Judge:
             error.money = Money.UNKNOWN
         return error
 
-    def _retry_after(self, cls: type[PapSMSError]) -> float | None:
+    def _retry_after(self) -> float | None:
         seconds = retry_after(self.answer, None)
-        if seconds is not None or not issubclass(cls, RateLimitedError):
+        if seconds is not None:
             return seconds
         payload = _payload(self.answer.body)
         for part in (payload, payload.get("error") if isinstance(payload, Mapping) else None):
@@ -223,7 +223,7 @@ def _told(payload: Any) -> tuple[str | None, str | None] | None:
     if payload.get("error") or payload.get("errors"):
         return _error_words(payload)
     word = payload.get("status")
-    if isinstance(word, str) and word.lower() in {"error", "fail", "failed", "failure"}:
+    if "sms" not in payload and isinstance(word, str) and word.lower() in _FAILURES:
         return _error_words(payload)
     return None
 
@@ -231,7 +231,8 @@ def _told(payload: Any) -> tuple[str | None, str | None] | None:
 def _error_words(payload: Any) -> tuple[str | None, str | None]:
     """Return the error code and the message in ``payload``, in whichever shape they are there."""
     if isinstance(payload, str):
-        return _code_and_message(payload, None)
+        # Any other text is no code, and might be anything.
+        return (payload.strip(), None) if by_word(payload) is not None else (None, payload)
     if not isinstance(payload, Mapping):
         return None, None
     error = payload.get("error") or payload.get("errors")

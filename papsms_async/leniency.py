@@ -107,7 +107,7 @@ def read_country_list(value: Any) -> tuple[Country, ...]:
         found = [
             read_country(entry, key)
             for key, entry in value.items()
-            if isinstance(entry, Mapping | str) and key not in _ENVELOPE
+            if isinstance(entry, Mapping | str | int | Decimal) and key not in _ENVELOPE
         ]
     elif isinstance(value, list):
         found = [read_country(entry) for entry in value]
@@ -134,6 +134,8 @@ def read_country(value: Any, code: str | None = None) -> Country | None:
     """
     if isinstance(value, str):
         value = {"code": value} if code is None else {"name": value}
+    elif code is not None and isinstance(value, int | Decimal):
+        value = {}  # a price or a count: nobody says which
     if not isinstance(value, Mapping):
         return None
     if code is None:

@@ -9,9 +9,10 @@ Source: API.md, "Endpoints".
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from urllib.parse import quote
 
-from papsms_async.converter import MAX_ID, ValueRefusedError, structure
+from papsms_async.converter import MAX_ID, ValueRefusedError, identifier, structure
 from papsms_async.errors import ConfigurationError, PapSMSError
 from papsms_async.headers import quota_hint, retry_after, server_date
 from papsms_async.judgement import ID_KEYS, Judge
@@ -140,8 +141,8 @@ def read_purchase(answer: WireAnswer, *, service: str, country: str) -> Activati
     # Known from the request, and nothing hangs on the service's spelling of them.
     wanted = {"service": service, "country": country}
     for key in wanted:
-        if data.get(key):
-            wanted[key] = data[key]
+        with suppress(ValueRefusedError):
+            wanted[key] = identifier(data.get(key))
     activation_id = first(data, *ID_KEYS)
     try:
         return structure({**data, **wanted, "activation_id": activation_id}, Activation)

@@ -25,7 +25,7 @@ import aiohttp
 from yarl import URL
 
 from papsms_async.attempt import TRACE, Attempt, PooledConnectionError, failure_of
-from papsms_async.endpoint import check_base_url, check_key, headers_for, proxy_for
+from papsms_async.endpoint import Secret, check_base_url, check_key, headers_for, proxy_for
 from papsms_async.errors import AnswerLostError, ConnectError, TransportError
 from papsms_async.wire import Defect, WireAnswer, WireRequest
 
@@ -120,7 +120,8 @@ class AiohttpTransport:
         on_sent: Callable[[], None] | None = None,
     ) -> WireAnswer:
         """Make exactly one wire attempt; see `Transport.send`."""
-        key = check_key(key)
+        key = Secret(key)
+        check_key(key)
         attempt = Attempt(fresh=not request.repeatable, on_sent=on_sent)
         try:
             async with asyncio.timeout(timeout):
@@ -153,9 +154,10 @@ class AiohttpTransport:
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
                     trace_request_ctx=attempt,
                 ) as response:
+                    attempt.mark_sent()  # for sessions that are not traced
                     return await self._read(response)
             except PooledConnectionError:
-                attempt.reused = False  # it is closed by now; the next one may be new
+                continue  # aiohttp has closed it; sooner or later it makes a new one
 
     async def _read(self, response: aiohttp.ClientResponse) -> WireAnswer:
         body = bytearray()
@@ -183,6 +185,8 @@ class AiohttpTransport:
         if self._closed:
             raise ConnectError("The client is closed.", retryable=False)
         if self._given is not None:
+            if self._given.closed:
+                raise ConnectError("The session that was passed is closed.", retryable=False)
             session = self._given
         else:
             loop = asyncio.get_running_loop()

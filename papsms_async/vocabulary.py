@@ -15,6 +15,7 @@ from typing import TypeAlias
 from papsms_async.errors import (
     AccountBlockedError,
     AccountError,
+    ActivationError,
     ActivationNotFoundError,
     AddressNotAllowedError,
     AlreadyFinishedError,
@@ -113,7 +114,7 @@ SENTENCES: dict[ErrorClass, str] = {
 }
 """What each class says of itself; the service's own words are never repeated."""
 
-_PREFIX = re.compile(r"(?:(?:ERROR|ERR|E|API|ACCESS|STATUS|PAPSMS)_)+(?=.)")
+_PREFIX = re.compile(r"(?:(?:ERROR|ERR|E|API|PAPSMS)_)+(?=.)")
 _SUFFIX = re.compile(r"_(?:ERROR|ERR|EXCEPTION)$")
 
 # In this order: "already cancelled" before "cancel", "too many activations" before "too many".
@@ -126,15 +127,14 @@ _PHRASES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = tuple(
             TooManyActivationsError,
         ),
         (
-            r"too early|early cancel|(?:can ?not|can t|unable to) (?:be )?cancel\w* "
+            r"too early|early cancel|wait (?:\w+ ){0,5}before cancel\w*|"
+            r"(?:can ?not|can t|unable to) (?:be )?cancel\w* "
             r"(?:\w+ ){0,4}(?:yet|before|until|so soon)|"
             r"cancel\w* (?:\w+ ){0,4}(?:only after|not yet|available after|possible after)",
             EarlyCancelError,
         ),
         (
-            r"already (?:been )?"
-            r"(?:finish|complet|cancel|clos|refund|expir|releas)\w*|"
-            r"(?:activation|order) (?:\w+ ){0,2}(?:finished|completed|cancell?ed|expired|closed)",
+            r"already (?:been )?(?:finish|complet|cancel|clos|refund|expir|releas)\w*",
             AlreadyFinishedError,
         ),
         (
@@ -142,6 +142,10 @@ _PHRASES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = tuple(
             r"cancel\w* (?:\w+ ){0,2}(?:not allowed|denied|not possible|impossible|forbidden)|"
             r"sms (?:\w+ ){0,3}(?:received|arrived)",
             CannotCancelError,
+        ),
+        (
+            r"(?:activation|order) (?:\w+ ){0,2}(?:finished|completed|cancell?ed|expired|closed)",
+            AlreadyFinishedError,
         ),
         (
             r"ip (?:\w+ ){0,5}(?:not (?:\w+ )?(?:allowed|whitelisted|permitted|authori[sz]ed)|"
@@ -222,23 +226,33 @@ _BY_STATUS_AND_OPERATION: dict[tuple[int, Operation], ErrorClass] = {
     (410, Operation.FINISH): AlreadyFinishedError,
 }
 
+# "Number not found" is about the activation when its status was asked for.
+_OUT_OF_PLACE: dict[Operation, tuple[ErrorClass, ...]] = {
+    Operation.PURCHASE: (ActivationError,),
+    Operation.STATUS: (UnavailableError,),
+    Operation.FINISH: (UnavailableError,),
+    Operation.COUNTRIES: (ActivationError, UnavailableError),
+}
+
 UNDECIDED_STATUSES = frozenset({408, 425, 444, 460, 499})
 """4xx statuses that don't say whether the request was carried out: time-outs and hang-ups on the
 way, reported by a proxy. They count as 5xx do."""
 
 
 def normalise(word: str) -> str:
-    """Return ``word`` in capitals with underscores: ``Error.noNumbers`` gives ``NO_NUMBERS``."""
-    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", word[:_MAX_PROSE])
-    word = re.sub(r"[^A-Z0-9]+", "_", word.upper()).strip("_")
-    return _PREFIX.sub("", word, count=1)
+    """Return ``word`` in capitals with underscores: ``noNumbers`` gives ``NO_NUMBERS``."""
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", word[:_MAX_PROSE])
+    return re.sub(r"[^A-Z0-9]+", "_", word.upper()).strip("_")
 
 
 def by_word(word: str) -> ErrorClass | None:
     """Return the class for the error code ``word`` if it is one that is known."""
     plain = normalise(word)
-    known = WORDS.get(plain)
-    return WORDS.get(_SUFFIX.sub("", plain)) if known is None else known
+    bare = _PREFIX.sub("", plain, count=1)
+    for candidate in (plain, bare, _SUFFIX.sub("", plain), _SUFFIX.sub("", bare)):
+        if candidate in WORDS:
+            return WORDS[candidate]
+    return None
 
 
 def by_prose(message: str) -> ErrorClass | None:
@@ -272,10 +286,13 @@ def classify(
 ) -> ErrorClass:
     """Return the class of a well-formed error, by its code, else its message, else its status.
 
+    Words that can't be meant are passed over: a status call does not fail for want of numbers.
     A 429 stays a rate limit unless its words speak of the account (a ban, an empty deposit) or of
     too many activations: waiting would not help then.
     """
     told = by_words(code, message)
+    if told is not None and issubclass(told, _OUT_OF_PLACE[operation]):
+        told = None
     if status == 429 and (
         told is None or not issubclass(told, AccountError | TooManyActivationsError)
     ):
