@@ -14,7 +14,8 @@ from .account import ActivationState, Charge, ChargeKind, SandboxActivation
 from .answers import CountriesShape, ErrorShape
 from .config import RetryAfterStyle, SandboxConfig
 from .control import SandboxControl
-from .engine import BASE_PATH, LoggedRequest, SandboxEngine
+from .endpoints import BASE_PATH
+from .engine import LoggedRequest, SandboxEngine
 from .faults import Effect, Fault, FaultKind, FaultRoute, FaultSet, parse_faults
 from .limits import Limiter, LimitKind, LimitSpec
 from .messages import Delivery, SandboxReply, SandboxRequest

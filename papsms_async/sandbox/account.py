@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import re
 from decimal import Decimal
 from enum import StrEnum
 from random import Random
@@ -112,6 +113,8 @@ class SandboxActivation:
             return self.ended
         return ActivationState.RECEIVED if self.has_sms(now) else ActivationState.WAITING
 
+
+_CODE = re.compile(r"(?<![0-9])[0-9]{4,8}(?![0-9])")
 
 _BRANDS = {
     "whatsapp": "WhatsApp",
@@ -265,8 +268,8 @@ class Account:
         Args:
             activation: The receiver.
             now: POSIX seconds.
-            code: The code; ``None`` with a text means that none is recognised.
-            text: The text, ``None`` for an ordinary one with the code.
+            code: The code; ``None`` for the first 4 to 8 digits in the text, if there are any.
+            text: The text, ``None`` for an ordinary one with the code, drawn if need be.
 
         Returns:
             Whether it arrived; to an activation that has ended or expired nothing arrives.
@@ -276,6 +279,9 @@ class Account:
         if text is None:
             code = code or f"{self._rng.randrange(1_000_000):06d}"
             text = _sms_text(activation.service, code)
+        elif code is None:
+            recognised = _CODE.search(text)
+            code = recognised[0] if recognised else None
         activation.sms_at, activation.sms_code, activation.sms_text = now, code, text
         return True
 

@@ -59,15 +59,23 @@ def _seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None
         raise ValueError(f"{attribute.name} is a number of seconds, 0 or more")
 
 
+def _amount(_: object, __: object, value: Decimal) -> None:
+    if not value.is_finite() or value < 0:
+        raise ValueError("balance is an amount of US dollars, 0 or more")
+
+
+def _one_or_more(_: object, __: object, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise ValueError("max_open is 1 or more, or None")
+
+
 @attrs.frozen(kw_only=True)
 class SandboxConfig:
     """How the sandbox's account and service are set up.
 
     Attributes:
         api_keys: Accepted API keys, all of one account. Not in the repr.
-        allowed_ips: Addresses from which the keys are accepted, ``None`` for any. The address is
-            the ``X-Forwarded-For`` header's, which the server sets to the client's own where the
-            client sends none.
+        allowed_ips: Addresses from which the keys are accepted, ``None`` for any.
         balance: Money at the start, in US dollars.
         limit: Limit of each key, also as text: ``"60/60s"``, ``"600/60s:token-bucket"``,
             ``"none"``; see `papsms_async.sandbox.limits`.
@@ -93,7 +101,7 @@ class SandboxConfig:
         default=frozenset({"sandbox"}), converter=_keys, repr=False
     )
     allowed_ips: frozenset[str] | None = attrs.field(default=None, converter=_ips)
-    balance: Decimal = attrs.field(default=Decimal(1000), converter=_money)
+    balance: Decimal = attrs.field(default=Decimal(1000), converter=_money, validator=_amount)
     limit: LimitSpec = attrs.field(factory=LimitSpec, converter=_limit)
     key_limits: Mapping[str, LimitSpec] = attrs.field(
         factory=dict, converter=_key_limits, repr=False
@@ -104,7 +112,7 @@ class SandboxConfig:
     sms_delay: SmsDelay = attrs.field(default=DEFAULT_DELAY, converter=_delay)
     lifetime: float = attrs.field(default=1200.0, validator=_seconds)
     min_cancel_age: float = attrs.field(default=0.0, validator=_seconds)
-    max_open: int | None = attrs.field(default=None)
+    max_open: int | None = attrs.field(default=None, validator=_one_or_more)
     latency: float = attrs.field(default=0.0, validator=_seconds)
     latency_jitter: float = attrs.field(default=0.0, validator=_seconds)
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=_faults)
@@ -113,16 +121,6 @@ class SandboxConfig:
     countries_shape: CountriesShape = attrs.field(
         default=CountriesShape.OBJECTS, converter=CountriesShape
     )
-
-    @balance.validator
-    def _check_balance(self, _: object, value: Decimal) -> None:
-        if not value.is_finite() or value < 0:
-            raise ValueError("balance is an amount of US dollars, 0 or more")
-
-    @max_open.validator
-    def _check_max_open(self, _: object, value: int | None) -> None:
-        if value is not None and value < 1:
-            raise ValueError("max_open is 1 or more, or None")
 
     @staticmethod
     def parse_limit(text: str) -> LimitSpec:

@@ -31,6 +31,21 @@ def _not_negative(_: object, attribute: attrs.Attribute[float], value: float) ->
         raise ValueError(f"{attribute.name} of an SMS delay is a number of seconds, 0 or more")
 
 
+def _above_zero(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 < value < math.inf:
+        raise ValueError(f"{attribute.name} of an SMS delay is a number above 0")
+
+
+def _share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{attribute.name} is a share, 0 to 1")
+
+
+def _not_below_low(law: Uniform, _: attrs.Attribute[float], value: float) -> None:
+    if value < law.low:
+        raise ValueError("a uniform SMS delay needs LOW <= HIGH")
+
+
 @attrs.frozen
 class Fixed:
     """Always ``seconds``."""
@@ -47,12 +62,7 @@ class Uniform:
     """Evenly between ``low`` and ``high`` seconds."""
 
     low: float = attrs.field(validator=_not_negative)
-    high: float = attrs.field(validator=_not_negative)
-
-    @high.validator
-    def _check_order(self, _: object, value: float) -> None:
-        if value < self.low:
-            raise ValueError("a uniform SMS delay needs LOW <= HIGH")
+    high: float = attrs.field(validator=[_not_negative, _not_below_low])
 
     def sample(self, rng: Random) -> float | None:
         """Draw a delay; see `SmsDelay`."""
@@ -63,13 +73,8 @@ class Uniform:
 class Lognormal:
     """Lognormal with ``median`` seconds and ``sigma``, the standard deviation of its logarithm."""
 
-    median: float = attrs.field(default=12.0)
+    median: float = attrs.field(default=12.0, validator=_above_zero)
     sigma: float = attrs.field(default=0.8, validator=_not_negative)
-
-    @median.validator
-    def _check_median(self, _: object, value: float) -> None:
-        if not 0.0 < value < math.inf:
-            raise ValueError("the median of a lognormal SMS delay is a number above 0")
 
     def sample(self, rng: Random) -> float | None:
         """Draw a delay; see `SmsDelay`."""
@@ -93,12 +98,7 @@ class Mixture:
     """``law``, but for a share ``never`` (0 to 1) of the numbers no SMS at all."""
 
     law: SmsDelay
-    never: float = attrs.field()
-
-    @never.validator
-    def _check_never(self, _: object, value: float) -> None:
-        if not 0.0 <= value <= 1.0:
-            raise ValueError("the share of numbers that never get an SMS is between 0 and 1")
+    never: float = attrs.field(validator=_share)
 
     def sample(self, rng: Random) -> float | None:
         """Draw a delay; see `SmsDelay`."""

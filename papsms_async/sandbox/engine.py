@@ -11,30 +11,23 @@ What happens to a request, in this order:
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from collections import deque
-from collections.abc import Callable, Mapping
 from decimal import Decimal
 from random import Random
-from urllib.parse import unquote
 
 import attrs
 
 from . import answers, spoiling
-from .account import Account, ActivationState, Charge, SandboxActivation
+from .account import Account, Charge, SandboxActivation
 from .answers import Refusal
-from .catalogue import find_country, find_service
 from .config import RetryAfterStyle, SandboxConfig
+from .endpoints import Call, Endpoints, find_route
 from .faults import Effect, FaultKind, FaultRoute, FaultSet
 from .limits import Limiter, LimitSpec
-from .magic import MISSING, RefusalRule, find_magic
 from .messages import Delivery, SandboxReply, SandboxRequest
 
-BASE_PATH = "/api/v1/"
-MAX_BODY = 64 * 1024
-"""Bytes above which a request body is refused with 413."""
 REQUEST_LOG_LENGTH = 200_000
 """Entries that `SandboxEngine.request_log` keeps."""
 
@@ -62,17 +55,6 @@ class LoggedRequest:
     delivery: Delivery
 
 
-@attrs.frozen
-class _Call:
-    """A request on its way through the service."""
-
-    request: SandboxRequest
-    method: str
-    route: FaultRoute | None
-    argument: str
-    now: float
-
-
 class SandboxEngine:
     """The stand-in of the service.
 
@@ -90,6 +72,7 @@ class SandboxEngine:
     def _start(self, seed: int) -> None:
         self.seed = seed
         self._account = Account(self.config, seed=seed)
+        self._endpoints = Endpoints(self._account, self.config)
         self._faults = FaultSet(self.config.faults, seed=seed)
         self._latency_rng = Random(f"latency {seed}")  # noqa: S311 - a simulation
         self._arrivals = array("d")
@@ -212,9 +195,9 @@ class SandboxEngine:
             now: POSIX seconds; a time before an earlier one counts as that one.
         """
         self.advance(now)
-        route, argument = _find_route(request.path)
+        route, argument = find_route(request.path)
         method = request.method.upper()
-        call = _Call(request, "GET" if method == "HEAD" else method, route, argument, self.now)
+        call = Call(request, "GET" if method == "HEAD" else method, route, argument, self.now)
         effect, late = self._faults.strike(route)
         counted = effect is None or effect.kind is not FaultKind.REFUSE
         if counted:
@@ -234,7 +217,7 @@ class SandboxEngine:
         )
         return reply
 
-    def _reply(self, call: _Call, effect: Effect | None) -> SandboxReply:
+    def _reply(self, call: Call, effect: Effect | None) -> SandboxReply:
         if effect is not None and effect.kind is FaultKind.REFUSE:
             return spoiling.instead(effect, call.now)
         try:
@@ -244,12 +227,12 @@ class SandboxEngine:
         if effect is not None and not effect.executed:
             return spoiling.instead(effect, call.now)
         try:
-            reply = self._execute(call)
+            reply = self._endpoints.execute(call)
         except Refusal as refusal:
             reply = self._refused(refusal, call.now)
         return reply if effect is None else spoiling.spoil(reply, effect, call.now)
 
-    def _check_key(self, call: _Call) -> None:
+    def _check_key(self, call: Call) -> None:
         header = (call.request.header("Authorization") or "").strip()
         scheme, _, key = header.partition(" ")
         key = key.strip()
@@ -266,8 +249,7 @@ class SandboxEngine:
             headers = self._retry_after(wait, call.now)
             raise Refusal(429, "RATE_LIMITED", "Too many requests", headers=headers, literal=True)
         allowed_ips = self.config.allowed_ips
-        address = (call.request.header("X-Forwarded-For") or "").partition(",")[0].strip()
-        if allowed_ips is not None and address not in allowed_ips:
+        if allowed_ips is not None and call.request.peer not in allowed_ips:
             raise Refusal(403, "IP_NOT_ALLOWED", "IP address is not allowed", literal=True)
 
     def _retry_after(self, wait: float, now: float) -> dict[str, str]:
@@ -278,107 +260,6 @@ class SandboxEngine:
                 return {"Retry-After": str(max(1, math.ceil(wait)))}
             case RetryAfterStyle.DATE:
                 return {"Retry-After": answers.http_date(math.ceil(now + wait))}
-
-    def _execute(self, call: _Call) -> SandboxReply:
-        endpoints: Mapping[FaultRoute, tuple[str, Callable[[_Call], SandboxReply]]] = {
-            FaultRoute.PURCHASE: ("POST", self._purchase),
-            FaultRoute.STATUS: ("GET", self._status),
-            FaultRoute.FINISH: ("POST", self._finish),
-            FaultRoute.COUNTRIES: ("GET", self._countries),
-        }
-        if call.route is None:
-            raise Refusal(404, "NOT_FOUND", "No such endpoint")
-        method, endpoint = endpoints[call.route]
-        if call.method != method:
-            allow = "GET, HEAD" if method == "GET" else method
-            raise Refusal(405, "METHOD_NOT_ALLOWED", "Method not allowed", headers={"Allow": allow})
-        return endpoint(call)
-
-    def _purchase(self, call: _Call) -> SandboxReply:
-        body = _json_object(call.request)
-        for key, code in (("country", "BAD_COUNTRY"), ("service", "BAD_SERVICE")):
-            if not isinstance(body.get(key), str) or not body[key]:
-                raise Refusal(400, code, f"{key} is missing or not a string")
-        country, service = find_country(body["country"]), find_service(body["service"])
-        if country is None:
-            raise Refusal(422, "BAD_COUNTRY", "Unknown country")
-        magic = None if service is None else find_magic(service)
-        if service is None or magic is None:
-            raise Refusal(422, "BAD_SERVICE", "Unknown service")
-        rule = magic.refusal
-        if rule is not None and rule.country in {None, country.code}:
-            raise rule.refusal(self._rule_headers(rule, call.now))
-        effect = magic.purchase
-        if effect is not None and not effect.executed:
-            return spoiling.instead(effect, call.now)
-        activation = self._account.purchase(service, country, magic, call.now)
-        self._account.settle(call.now)
-        data = answers.purchased(
-            activation_id=activation.activation_id,
-            phone_number=activation.phone_number,
-            country=activation.country,
-            service=activation.service,
-            expires_at=activation.expires_at,
-            cost=activation.cost,
-        )
-        for key, change in magic.changes.items():
-            if change is MISSING:
-                del data[key]
-            else:
-                data[key] = change(data[key]) if callable(change) else change
-        reply = spoiling.answer(200, answers.success(data), _JSON, call.now)
-        return reply if effect is None else spoiling.spoil(reply, effect, call.now)
-
-    def _rule_headers(self, rule: RefusalRule, now: float) -> dict[str, str]:
-        if rule.retry_after is None:
-            return {}
-        return spoiling.retry_after(rule.retry_after, now, as_date=rule.as_date)
-
-    def _status(self, call: _Call) -> SandboxReply:
-        activation = self._account.find(call.argument)
-        activation.status_calls += 1
-        magic = activation.magic
-        if magic.first_status is not None and activation.status_calls == 1:
-            return spoiling.instead(magic.first_status, call.now)
-        if magic.gives_up:
-            self._account.give_up(activation, call.now)
-        state = activation.state(call.now)
-        word = state.value
-        if state is ActivationState.WAITING:
-            word = magic.waiting_word or word
-        elif state is ActivationState.COMPLETED:
-            word = magic.completed_word or word
-        received = (
-            activation.sms_at if activation.has_sms(activation.ended_at or call.now) else None
-        )
-        body = answers.status(
-            word,
-            code=activation.sms_code,
-            full_text=activation.sms_text,
-            received_at=received,
-        )
-        return spoiling.answer(200, body, _JSON, call.now)
-
-    def _finish(self, call: _Call) -> SandboxReply:
-        activation = self._account.find(call.argument)
-        wanted = _json_object(call.request).get("status")
-        if not isinstance(wanted, str) or wanted not in {"completed", "cancelled"}:
-            raise Refusal(400, "BAD_STATUS", "status is 'completed' or 'cancelled'")
-        activation.finish_calls += 1
-        effect = activation.magic.first_finish if activation.finish_calls == 1 else None
-        if effect is not None and not effect.executed:
-            return spoiling.instead(effect, call.now)
-        if wanted == "completed":
-            self._account.complete(activation, call.now)
-        else:
-            self._account.cancel(activation, call.now)
-        body = answers.finished(activation.activation_id, wanted)
-        reply = spoiling.answer(200, body, _JSON, call.now)
-        return reply if effect is None else spoiling.spoil(reply, effect, call.now)
-
-    def _countries(self, call: _Call) -> SandboxReply:
-        body = answers.countries(self.config.countries_shape)
-        return spoiling.answer(200, body, _JSON, call.now)
 
     def _refused(self, refusal: Refusal, now: float) -> SandboxReply:
         shape = refusal.shape or self.config.error_shape
@@ -391,34 +272,3 @@ class SandboxEngine:
     def _latency(self) -> float:
         jitter = self.config.latency_jitter
         return self.config.latency + (self._latency_rng.uniform(0.0, jitter) if jitter else 0.0)
-
-
-def _find_route(path: str) -> tuple[FaultRoute | None, str]:
-    """Return the route of a path and the id in it; forgiving about slashes, query and origin."""
-    path = path.partition("#")[0].partition("?")[0]
-    if "://" in path[:8]:  # absolute form, as sent to a proxy
-        path = "/" + path.partition("://")[2].partition("/")[2]
-    parts = [unquote(part) for part in path.split("/") if part]
-    match parts:
-        case ["api", "v1", "numbers", "purchase"]:
-            return FaultRoute.PURCHASE, ""
-        case ["api", "v1", "numbers", "status", argument]:
-            return FaultRoute.STATUS, argument
-        case ["api", "v1", "numbers", "finish", argument]:
-            return FaultRoute.FINISH, argument
-        case ["api", "v1", "countries"]:
-            return FaultRoute.COUNTRIES, ""
-        case _:
-            return None, ""
-
-
-def _json_object(request: SandboxRequest) -> dict[str, object]:
-    if len(request.body) > MAX_BODY:
-        raise Refusal(413, "PAYLOAD_TOO_LARGE", "Request body is too large")
-    try:
-        value = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise Refusal(400, "BAD_REQUEST", "Request body is not JSON") from None
-    if not isinstance(value, dict):
-        raise Refusal(400, "BAD_REQUEST", "Request body is not a JSON object")
-    return value

@@ -243,6 +243,16 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _LIMIT = re.compile(r"(\d+)\s*/\s*(\d*(?:\.\d+)?)\s*([a-z]+)(?:\s*:\s*([a-z-]+))?", re.ASCII)
 
 
+def _check_requests(_: object, __: object, value: int) -> None:
+    if value < 1:
+        raise ValueError("a limit admits at least 1 request; use 'none' for no limit")
+
+
+def _check_per(_: object, __: object, value: float) -> None:
+    if not 0.0 < value < math.inf:
+        raise ValueError("a limit's window is a number of seconds above 0")
+
+
 @attrs.frozen
 class LimitSpec:
     """A limit before it counts: how many, per how long, and the way of counting.
@@ -256,19 +266,9 @@ class LimitSpec:
         ValueError: A number is out of its range.
     """
 
-    requests: int = attrs.field(default=60)
-    per: float = attrs.field(default=60.0)
+    requests: int = attrs.field(default=60, validator=_check_requests)
+    per: float = attrs.field(default=60.0, validator=_check_per)
     kind: LimitKind = LimitKind.SLIDING_LOG
-
-    @requests.validator
-    def _check_requests(self, _: object, value: int) -> None:
-        if value < 1:
-            raise ValueError("a limit admits at least 1 request; use 'none' for no limit")
-
-    @per.validator
-    def _check_per(self, _: object, value: float) -> None:
-        if not 0.0 < value < math.inf:
-            raise ValueError("a limit's window is a number of seconds above 0")
 
     @classmethod
     def parse(cls, text: str) -> LimitSpec:

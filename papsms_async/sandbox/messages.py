@@ -33,12 +33,14 @@ class SandboxRequest:
         headers: Headers; names are looked up without regard to case. Not in the repr: they
             hold the API key.
         body: The whole body, ``b""`` for none.
+        peer: The client's IP address, where it matters.
     """
 
     method: str
     path: str
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    peer: str = ""
 
     def header(self, name: str) -> str | None:
         """Return the header of that name whatever its case, or ``None``."""

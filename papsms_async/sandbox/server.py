@@ -21,7 +21,8 @@ from typing import Self
 from aiohttp import web
 
 from .control import SandboxControl
-from .engine import BASE_PATH, MAX_BODY, SandboxEngine
+from .endpoints import BASE_PATH, MAX_BODY
+from .engine import SandboxEngine
 from .messages import Delivery, SandboxReply, SandboxRequest
 
 _LOGGER = logging.getLogger(__name__)
@@ -119,8 +120,9 @@ class SandboxServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await _read(request)
         # Arrival is when the request has been read; nothing is awaited until it is executed.
-        headers = {"X-Forwarded-For": request.remote or "", **request.headers}
-        asked = SandboxRequest(request.method, request.raw_path, headers, body)
+        asked = SandboxRequest(
+            request.method, request.raw_path, {**request.headers}, body, request.remote or ""
+        )
         handle = self._control.handle if SandboxControl.owns(asked.path) else self.engine.handle
         reply = handle(asked, self._clock())
         if reply.delay > 0.0 and reply.delivery is not Delivery.REFUSE:
