@@ -44,7 +44,7 @@ from papsms_async.errors import (
 )
 from papsms_async.events import EventKind, EventStream, VerificationEvent
 from papsms_async.lifecycle import State
-from papsms_async.manager import ActivationManager, ManagerStatistics
+from papsms_async.manager import ActivationManager
 from papsms_async.models import (
     Activation,
     ActivationStatus,
@@ -59,6 +59,7 @@ from papsms_async.models import (
     VerificationRequest,
     VerificationResult,
 )
+from papsms_async.statistics import ManagerStatistics
 
 __all__ = [
     "AccountBlockedError",

@@ -23,30 +23,17 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-import attrs
-
 from papsms_async.activation import LiveActivation
 from papsms_async.bulk import run_all
 from papsms_async.client import PapSMSClient
 from papsms_async.errors import (
     ActivationEndedError,
-    BudgetExceededError,
     ConfigurationError,
-    Execution,
-    InsufficientBalanceError,
     ManagerClosedError,
-    Money,
-    NoNumbersError,
-    PapSMSError,
-    PurchaseUnknownError,
-    SmsTimeoutError,
-    UnavailableError,
 )
 from papsms_async.events import EventHub, EventKind, EventStream, Listener
 from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
-from papsms_async.lifecycle import State
 from papsms_async.models import (
-    Activation,
     Budget,
     Outcome,
     VerificationRequest,
@@ -55,8 +42,9 @@ from papsms_async.models import (
 )
 from papsms_async.poller import Poller
 from papsms_async.purchasing import Order, Purchasing
-from papsms_async.quota import QuotaStatistics
 from papsms_async.release import ReleaseDesk
+from papsms_async.results import result_of
+from papsms_async.statistics import ManagerStatistics
 from papsms_async.tasks import OwnedTasks, see_through
 from papsms_async.tracking import Shared, Tracked
 
@@ -68,42 +56,6 @@ WORST_PRICE = Decimal("3.00")
 """US dollars that the dearest verification costs. Source: API.md, "Basics"."""
 DRAIN_TIMEOUT = 90.0
 """Seconds that closing waits for owed finishes; at 60 a minute that pays about 85 of them."""
-
-
-@attrs.frozen(kw_only=True)
-class ManagerStatistics:
-    """A look at the manager at one moment.
-
-    Attributes:
-        queued: Purchases that wait for a place or a permit.
-        in_flight: Numbers in the hands of flows.
-        waiting_for_sms: Those of them whose SMS is awaited.
-        owed: Numbers whose finish the service has not taken yet.
-        outcomes: How many verifications ended how.
-        charged: US dollars charged for numbers, before refunds.
-        refunds_expected: US dollars of refunds that are asked for and not confirmed.
-        refunded: US dollars refunded.
-        unknown: US dollars that purchases with a lost answer may have cost at most.
-        price: Seconds of waiting that a request must save at the moment.
-        quota: The limiter's numbers.
-    """
-
-    queued: int
-    in_flight: int
-    waiting_for_sms: int
-    owed: int
-    outcomes: dict[Outcome, int]
-    charged: Decimal
-    refunds_expected: Decimal
-    refunded: Decimal
-    unknown: Decimal
-    price: float
-    quota: QuotaStatistics
-
-    @property
-    def spend(self) -> Decimal:
-        """US dollars spent, net of refunds that are expected or confirmed."""
-        return self.charged - self.refunds_expected - self.refunded
 
 
 class ActivationManager:
@@ -345,7 +297,16 @@ class ActivationManager:
                         value = await value
         except Exception as error:
             failure = error
-        result = self._result(block, live, started_at, value, failure)
+        result = result_of(
+            request,
+            block.tracked,
+            value=value,
+            failure=failure,
+            attempts=block.attempts,
+            worst_price=self._shared.worst_price,
+            started_at=started_at,
+            ended_at=self._shared.clock(),
+        )
         self._outcomes[result.outcome] += 1
         self._shared.publish(
             EventKind.RESULT,
@@ -434,45 +395,6 @@ class ActivationManager:
         tracked.fail_wait(ActivationEndedError("The block of this activation was left."))
         self._tasks.spawn(tracked.finish(), name="papsms release")
 
-    def _result(
-        self,
-        block: ActivationBlock,
-        live: LiveActivation | None,
-        started_at: datetime,
-        value: Any,
-        failure: BaseException | None,
-    ) -> VerificationResult:
-        tracked = block.tracked
-        activation: Activation | None = None
-        cost = uncertain = Decimal(0)
-        outcome = _outcome(tracked, live, failure)
-        if tracked is not None:
-            activation = tracked.activation
-            if tracked.sms is not None and tracked.state is not State.CANCELLED:
-                cost = activation.cost
-                if tracked.state is State.CANCELLING:
-                    cost, uncertain = Decimal(0), activation.cost
-            elif tracked.state not in (State.CANCELLED, State.EXPIRED):
-                uncertain = activation.cost
-        elif isinstance(failure, PapSMSError) and failure.money is not Money.NOT_CHARGED:
-            # Lost, or bought but unusable and being released at a price that nobody could read.
-            uncertain = self._shared.worst_price
-        return VerificationResult(
-            request=block.request,
-            outcome=outcome,
-            activation=activation,
-            sms=None if tracked is None else tracked.sms,
-            value=value,
-            error=failure,
-            attempts=block.attempts,
-            cost=cost,
-            cost_uncertain=uncertain,
-            started_at=started_at,
-            purchased_at=None if tracked is None else tracked.purchased_at,
-            sms_at=None if tracked is None else tracked.sms_at,
-            ended_at=self._shared.clock(),
-        )
-
 
 class ActivationBlock:
     """The ``async with`` block that `ActivationManager.activate` gives."""
@@ -524,40 +446,6 @@ class ActivationBlock:
             self._manager._leave(self.tracked)
         if self._order is not None:
             self._order.free_slot()
-
-
-def _outcome(
-    tracked: Tracked | None, live: LiveActivation | None, failure: BaseException | None
-) -> Outcome:
-    match failure:
-        case None if tracked is not None and tracked.sms is not None:
-            given_back = tracked.state in (State.CANCELLING, State.CANCELLED)
-            return Outcome.CANCELLED if given_back else Outcome.COMPLETED
-        case None:
-            # The flow caught the timeout itself, or never waited.
-            timed_out = tracked is not None and isinstance(tracked.wait_error, SmsTimeoutError)
-            return Outcome.TIMED_OUT if timed_out else Outcome.CANCELLED
-        case SmsTimeoutError():
-            return Outcome.TIMED_OUT
-        case PurchaseUnknownError():
-            return Outcome.UNKNOWN
-        case _ if live is not None:
-            ended = isinstance(failure, ActivationEndedError | ManagerClosedError)
-            return Outcome.CANCELLED if ended else Outcome.FAILED
-        case NoNumbersError():
-            return Outcome.NO_NUMBERS
-        case InsufficientBalanceError():
-            return Outcome.NO_BALANCE
-        case BudgetExceededError():
-            return Outcome.OVER_BUDGET
-        case ManagerClosedError():
-            return Outcome.CANCELLED
-        case UnavailableError():
-            return Outcome.REJECTED
-        case PapSMSError(execution=Execution.REFUSED) if not failure.retryable:
-            return Outcome.REJECTED
-        case _:
-            return Outcome.FAILED
 
 
 def _request(
