@@ -1,0 +1,296 @@
+"""The law of the SMS delay: what every law promises, and that it is learned from what was seen."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from papsms_async import delays
+from papsms_async.delays import COLD_START, EDGES, DelayLaw, DelayModel
+
+laws = st.lists(
+    st.floats(0.0, 2.0, allow_subnormal=False), min_size=len(EDGES), max_size=len(EDGES)
+).map(lambda hazards: DelayLaw(EDGES, tuple(hazards)))
+ages = st.floats(0.0, 3000.0)
+KIND = ("whatsapp", "us")
+
+
+def arrivals(
+    median: float, sigma: float, never: float, *, seed: int, scale: float = 1.0
+) -> Iterator[float]:
+    """Endless delays drawn from a lognormal law, infinite for an SMS that never comes."""
+    rng = random.Random(seed)
+    while True:
+        delay = scale * median * math.exp(rng.gauss(0.0, sigma))
+        yield math.inf if rng.random() < never else delay
+
+
+def feed(model: DelayModel, source: Iterator[float], count: int, *, timeout: float) -> None:
+    """Show a model `count` activations that are given up at the timeout."""
+    for number in range(count):
+        delay = next(source)
+        model.observe(*KIND, age=min(delay, timeout), arrived=delay <= timeout, at=float(number))
+
+
+def gap(law: DelayLaw, other: DelayLaw, upto: float) -> float:
+    """The largest difference of two survival functions up to an age."""
+    steps = [upto * k / 100 for k in range(101)]
+    return max(abs(law.survival(age) - other.survival(age)) for age in steps)
+
+
+@given(law=laws, low=ages, high=ages)
+def test_survival_is_a_survival_function(law: DelayLaw, low: float, high: float) -> None:
+    """S starts at 1, never rises and stays between 0 and 1."""
+    low, high = sorted((low, high))
+    assert law.survival(0.0) == 1.0
+    assert 0.0 <= law.survival(high) <= law.survival(low) * (1 + 1e-12) <= 1.0 + 1e-12
+
+
+@given(law=laws, low=ages, width=st.floats(0.0, 100.0))
+def test_integral_lies_between_its_bounds(law: DelayLaw, low: float, width: float) -> None:
+    """I grows by no more than S at the start, and no less than S at the end, of any interval."""
+    high = low + width
+    grown = law.integral(high) - law.integral(low)
+    slack = 1e-9 * (1 + law.integral(high))
+    assert width * law.survival(high) - slack <= grown <= width * law.survival(low) + slack
+
+
+@settings(max_examples=25)
+@given(law=laws, upto=st.floats(0.1, 300.0))
+def test_integral_agrees_with_quadrature(law: DelayLaw, upto: float) -> None:
+    """I is the integral of S, as found by the trapezoidal rule between the edges."""
+    points = sorted({0.0, upto, *(edge for edge in EDGES if edge < upto)})
+    total = 0.0
+    for low, high in itertools.pairwise(points):
+        n = 40 + int(20 * (high - low))
+        step = (high - low) / n
+        inner = sum(law.survival(low + k * step) for k in range(1, n))
+        total += step * (inner + (law.survival(low) + law.survival(high)) / 2)
+    assert total == pytest.approx(law.integral(upto), rel=1e-3)
+
+
+@given(law=laws, factor=st.floats(0.05, 20.0), age=ages)
+def test_scaled_law_is_the_same_law_in_other_units(
+    law: DelayLaw, factor: float, age: float
+) -> None:
+    """Scaling all times by a factor moves S along the axis and multiplies I."""
+    scaled = law.scaled(factor)
+    assert scaled.survival(age * factor) == pytest.approx(law.survival(age), rel=1e-6, abs=1e-12)
+    assert scaled.integral(age * factor) == pytest.approx(factor * law.integral(age), rel=1e-6)
+
+
+def test_lognormal_keeps_median_and_never() -> None:
+    """The cold start has its median at 15 s and leaves one in ten without an SMS."""
+    assert COLD_START.survival(15.0) == pytest.approx(0.1 + 0.9 / 2, abs=0.01)
+    assert COLD_START.survival(10_000.0) == pytest.approx(0.1, abs=1e-4)
+
+
+def test_mean_delay_is_of_those_that_arrive() -> None:
+    """The mean delay of a lognormal law is exp(mu + sigma^2 / 2), whatever never comes."""
+    law = DelayLaw.lognormal(12.0, 0.5, 0.5)
+    assert law.mean_delay(1200.0) == pytest.approx(12.0 * math.exp(0.125), rel=0.02)
+    assert DelayLaw.lognormal(12.0, 0.5, 1.0).mean_delay(120.0) == 120.0
+
+
+@pytest.mark.parametrize(
+    ("edges", "hazards"),
+    [
+        ((0.0, 1.0), (1.0,)),
+        ((), ()),
+        ((1.0, 2.0), (1.0, 1.0)),
+        ((0.0, 1.0, 1.0), (1.0, 1.0, 1.0)),
+        ((0.0,), (-1.0,)),
+        ((0.0,), (math.nan,)),
+        ((0.0,), (math.inf,)),
+    ],
+)
+def test_malformed_laws_are_refused(edges: tuple[float, ...], hazards: tuple[float, ...]) -> None:
+    """Bins that do not fit, or a hazard that is none, raise ValueError."""
+    with pytest.raises(ValueError, match=r"law|edges|hazards"):
+        DelayLaw(edges, hazards)
+
+
+def test_nothing_seen_gives_the_cold_start() -> None:
+    """A model without observations answers with the very cold start, so that plans are shared."""
+    model = DelayModel()
+    assert model.law(*KIND) is COLD_START
+    assert model.is_thin(*KIND)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 3.0])
+def test_learns_a_law_and_its_never_mass(scale: float) -> None:
+    """A thousand activations teach S within a few per cent at any time scale, never-mass
+    included."""
+    model = DelayModel()
+    source = arrivals(12.0, 0.8, 0.25, seed=1, scale=scale)
+    feed(model, source, 1000, timeout=120.0 * scale)
+    truth = DelayLaw.lognormal(12.0 * scale, 0.8, 0.25)
+    law = model.law(*KIND)
+    assert gap(law, truth, 120.0 * scale) < 0.06
+    assert law.survival(120.0 * scale) == pytest.approx(truth.survival(120.0 * scale), abs=0.04)
+    assert not model.is_thin(*KIND)
+
+
+def test_a_hundred_observations_beat_the_cold_start() -> None:
+    """With delays a third of what the cold start believes, a hundred activations suffice."""
+    model = DelayModel()
+    feed(model, arrivals(5.0, 0.8, 0.08, seed=2), 100, timeout=120.0)
+    truth = DelayLaw.lognormal(5.0, 0.8, 0.08)
+    assert gap(model.law(*KIND), truth, 120.0) < 0.12 < gap(COLD_START, truth, 120.0)
+
+
+def test_censoring_does_not_bias() -> None:
+    """Half the activations given up at 10 s, and still the law beyond 10 s is found."""
+    model = DelayModel()
+    source = arrivals(12.0, 0.8, 0.08, seed=3)
+    for number in range(1500):
+        delay, timeout = next(source), 10.0 if number % 2 else 120.0
+        model.observe(*KIND, age=min(delay, timeout), arrived=delay <= timeout, at=0.0)
+    assert gap(model.law(*KIND), DelayLaw.lognormal(12.0, 0.8, 0.08), 120.0) < 0.07
+
+
+def test_intervals_teach_nearly_what_exact_ages_do() -> None:
+    """SMS known only to lie between two polls still give the law, without bias to either end."""
+    model = DelayModel()
+    source = arrivals(12.0, 0.8, 0.08, seed=4)
+    for _ in range(1500):
+        delay = next(source)
+        if delay > 120.0:
+            model.observe(*KIND, age=120.0, arrived=False, at=0.0)
+        else:
+            low = 7.0 * (delay // 7.0)
+            model.observe_interval(*KIND, low=low, high=low + 7.0, at=0.0)
+    truth = DelayLaw.lognormal(12.0, 0.8, 0.08)
+    law = model.law(*KIND)
+    assert max(abs(law.survival(7.0 * k) - truth.survival(7.0 * k)) for k in range(18)) < 0.06
+
+
+@given(
+    low=st.floats(0.0, 200.0),
+    width=st.floats(0.0, 100.0),
+    others=st.lists(st.tuples(st.floats(0.0, 300.0), st.booleans()), max_size=8),
+)
+def test_interval_is_one_event(low: float, width: float, others: list[tuple[float, bool]]) -> None:
+    """Whatever is believed, an interval counts as one SMS and as waiting that ends inside it."""
+    model = DelayModel()
+    for age, arrived in others:
+        model.observe(*KIND, age=age, arrived=arrived, at=0.0)
+    counts = model._counts[KIND] if others else None
+    gain = counts.gain if counts else 1.0
+    events = sum(counts.events) if counts else 0.0
+    exposure = sum(counts.exposure) if counts else 0.0
+    model.observe_interval(*KIND, low=low, high=low + width, at=0.0)
+    counts = model._counts[KIND]
+    assert counts.gain > gain
+    assert (sum(counts.events) - events) / counts.gain == pytest.approx(1.0, rel=1e-6)
+    waited = (sum(counts.exposure) - exposure) / counts.gain
+    assert low - 1e-6 <= waited <= low + width + 1e-6
+
+
+def test_follows_drift() -> None:
+    """When delays grow fourfold, six hundred activations later the old law is mostly forgotten."""
+    model = DelayModel()
+    feed(model, arrivals(6.0, 0.8, 0.05, seed=5), 1000, timeout=120.0)
+    old, new = DelayLaw.lognormal(6.0, 0.8, 0.05), DelayLaw.lognormal(24.0, 0.8, 0.05)
+    assert gap(model.law(*KIND), old, 120.0) < 0.07
+    feed(model, arrivals(24.0, 0.8, 0.05, seed=6), 600, timeout=120.0)
+    law = model.law(*KIND)
+    assert gap(law, new, 120.0) < gap(law, old, 120.0) / 2
+
+
+def test_time_alone_forgets() -> None:
+    """After a day the same few observations outweigh hundreds of old ones."""
+    model = DelayModel()
+    feed(model, arrivals(6.0, 0.8, 0.05, seed=7), 500, timeout=120.0)
+    for _ in range(40):
+        model.observe(*KIND, age=60.0, arrived=True, at=86_400.0)
+    assert model.law(*KIND).survival(40.0) > 0.6
+
+
+def test_a_clock_that_stands_or_goes_back_is_harmless() -> None:
+    """Observations that come in out of order count like others."""
+    model = DelayModel()
+    for at in (100.0, 50.0, 50.0, 0.0):
+        model.observe(*KIND, age=5.0, arrived=True, at=at)
+    assert model.law(*KIND).survival(6.0) < COLD_START.survival(6.0)
+
+
+@pytest.mark.parametrize("age", [-3.0, 0.0, 0.1, EDGES[5], EDGES[-1], 1e6])
+@pytest.mark.parametrize("arrived", [True, False])
+def test_extreme_ages_are_accepted(age: float, arrived: bool) -> None:
+    """Ages before the beginning, on an edge or past the last bin leave a valid law."""
+    model = DelayModel()
+    for _ in range(50):
+        model.observe(*KIND, age=age, arrived=arrived, at=0.0)
+    law = model.law(*KIND)
+    assert 0.0 <= law.survival(500.0) <= law.survival(5.0) <= 1.0
+
+
+def test_thin_pairs_lean_on_service_then_on_everything() -> None:
+    """A country never seen has the law of its service; a service never seen that of everything."""
+    model = DelayModel()
+    feed(model, arrivals(5.0, 0.5, 0.05, seed=8), 300, timeout=120.0)
+    for _ in range(300):
+        model.observe("telegram", "de", age=60.0, arrived=True, at=0.0)
+    assert model.law("whatsapp", "fr").survival(10.0) < 0.2
+    assert model.law("telegram", "fr").survival(30.0) > 0.8
+    unseen = model.law("signal", "fr").survival(30.0)
+    assert 0.3 < unseen < 0.8
+    assert model.law("signal", "fr") is model.law("discord", "us")
+
+
+def test_shrinkage_has_its_limits() -> None:
+    """A heavy prior keeps the cold start, a feather-light one follows the data alone."""
+    heavy, light = DelayModel(kappa=1e7), DelayModel(kappa=1e-6)
+    for model in (heavy, light):
+        feed(model, arrivals(3.0, 0.3, 0.0, seed=9), 200, timeout=120.0)
+    assert gap(heavy.law(*KIND), COLD_START, 120.0) < 1e-3
+    assert light.law(*KIND).survival(12.0) < 1e-3
+    with pytest.raises(ValueError, match="kappa"):
+        DelayModel(kappa=0.0)
+
+
+def test_law_object_lives_until_there_is_news() -> None:
+    """Between rebuilds the same object comes back; laws made number few beside the observations."""
+    model = DelayModel()
+    source = arrivals(12.0, 0.8, 0.08, seed=10)
+    versions = set()
+    for _ in range(1000):
+        feed(model, source, 1, timeout=120.0)
+        versions.add(model.law(*KIND).version)
+    assert model.law(*KIND) is model.law(*KIND)
+    assert len(versions) < 150
+
+
+def test_another_prior_may_be_given() -> None:
+    """A scaled cold start is what a model of a fast test service begins with."""
+    prior = COLD_START.scaled(0.1)
+    model = DelayModel(prior=prior)
+    assert model.law(*KIND) is prior
+    model.observe(*KIND, age=1.5, arrived=True, at=0.0)
+    assert model.law(*KIND).survival(1.5) == pytest.approx(0.55, abs=0.1)
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many pairs are seen, the oldest are dropped; the sum of all is kept."""
+    monkeypatch.setattr(delays, "MAX_KEYS", 10)
+    model = DelayModel()
+    for number in range(200):
+        model.observe(f"s{number}", "us", age=60.0, arrived=True, at=0.0)
+    assert len(model._counts) <= 10
+    assert model.law("s0", "us").survival(30.0) > 0.8
+
+
+def test_counts_survive_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Putting the counts back to scale, which a long run needs, changes no law."""
+    one, other = DelayModel(), DelayModel()
+    feed(one, arrivals(12.0, 0.8, 0.08, seed=11), 800, timeout=120.0)
+    monkeypatch.setattr(delays, "_RESCALE_ABOVE", 1.5)
+    feed(other, arrivals(12.0, 0.8, 0.08, seed=11), 800, timeout=120.0)
+    assert one.law(*KIND).hazards == pytest.approx(other.law(*KIND).hazards, rel=1e-9)
