@@ -148,9 +148,14 @@ class Database:
     async def _commit(self, writes: Sequence[Write]) -> list[Any]:
         """Carry out writes in one transaction; see `Writer`."""
 
+        results: list[Any] = []
+        ticket: int | None = None
+
         def work(connection: Connection) -> list[Any]:
+            nonlocal ticket
             batch = Batch(connection)
-            results: list[Any] = []
+            results.clear()
+            ticket = None
             for write in writes:
                 try:
                     results.append(write(batch))
@@ -158,6 +163,7 @@ class Database:
                     results.append(refusal)
             if batch.events:
                 connection.execute(insert(schema.EVENTS), batch.events)
+                ticket = self.store.ticket(connection)
             return results
 
         tries = 0
@@ -170,10 +176,22 @@ class Database:
                     continue
                 failure = error
                 break
+        if ticket is not None and await self._was_committed(ticket):
+            return results
         if len(writes) > 1 and self.store.explain(failure) is None:
             # One of them can't be stored; the others shall be.
             return [(await self._commit([write]))[0] for write in writes]
         return [self._failure(failure) for _ in writes]
+
+    async def _was_committed(self, ticket: int) -> bool | None:
+        """Ask what became of a transaction when the answer to its commit was lost."""
+        try:
+            return await self._transaction(
+                lambda connection: self.store.was_committed(connection, ticket), write=False
+            )
+        except Exception as error:
+            _log.debug("the ledger failed again: %s", type(error).__name__)
+            return None
 
     def _failure(self, error: Exception) -> PapSMSError:
         if isinstance(error, PapSMSError):

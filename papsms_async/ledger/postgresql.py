@@ -1,5 +1,9 @@
 """The ledger's database on a PostgreSQL server, for more than one machine.
 
+A lost connection can leave open whether the commit that was on its way arrived. Each transaction
+notes its id before, and the server is asked what became of it, so a write that is durable is never
+told to have failed.
+
 The address goes to asyncpg as it is, so everything it knows works: ``sslmode``, several hosts,
 sockets, password files, and server settings such as ``search_path`` as parameters.
 """
@@ -137,6 +141,24 @@ class PostgresStore:
                 return self._error("can't be reached", None, retryable=True)
             if isinstance(one, asyncpg.InterfaceError) and not isinstance(one, ValueError):
                 return self._error(_SENTENCES["08"][0], None, retryable=True)
+        return None
+
+    def ticket(self, connection: Connection) -> int | None:
+        """See `Store.ticket`."""
+        return int(connection.scalar(text("SELECT txid_current()")))
+
+    def was_committed(self, connection: Connection, ticket: int) -> bool | None:
+        """See `Store.was_committed`.
+
+        Source: PostgreSQL, "Transaction ID and Snapshot Information Functions": made for a
+        connection that was lost while a COMMIT was in progress.
+        """
+        query = text("SELECT txid_status(:ticket)").bindparams(ticket=ticket)
+        for _ in range(20):
+            status = connection.scalar(query)
+            if status != "in progress":
+                return None if status is None else status == "committed"
+            connection.execute(text("SELECT pg_sleep(0.05)"))
         return None
 
     def should_repeat(self, error: BaseException) -> bool:

@@ -226,7 +226,7 @@ _TYPES = {
 }
 
 
-def version(connection: Connection, where: str, steps: tuple[tuple[str, ...], ...] = STEPS) -> int:
+def version(connection: Connection, where: str) -> int:
     """Return the version of the schema in the database, 0 for none.
 
     Raises:
@@ -239,34 +239,32 @@ def version(connection: Connection, where: str, steps: tuple[tuple[str, ...], ..
         return 0
     if not value.isdecimal():
         raise LedgerError(f"{where} does not say which version of the schema it has.")
-    if int(value) > len(steps):
+    if int(value) > len(STEPS):
         raise LedgerError(
             f"{where} was written by a newer version of papsms-async (schema {value}; this one"
-            f" knows up to {len(steps)}): upgrade papsms-async."
+            f" knows up to {len(STEPS)}): upgrade papsms-async."
         )
     return int(value)
 
 
-def migrate_once(
-    connection: Connection, where: str, steps: tuple[tuple[str, ...], ...] = STEPS
-) -> bool:
+def migrate_once(connection: Connection, where: str) -> bool:
     """Carry out the next missing step, inside the caller's transaction and lock.
 
     Returns:
         Whether there may be another one.
     """
-    found = version(connection, where, steps)
-    if found == len(steps):
+    found = version(connection, where)
+    if found == len(STEPS):
         return False
     types = _TYPES[connection.dialect.name]
     if found == 0:
         connection.exec_driver_sql(
             "CREATE TABLE IF NOT EXISTS papsms_meta (key TEXT PRIMARY KEY, value TEXT NOT NULL)"
         )
-    for statement in steps[found]:
+    for statement in STEPS[found]:
         connection.exec_driver_sql(statement.format(**types))
     write_meta(connection, "schema", str(found + 1))
-    return found + 1 < len(steps)
+    return found + 1 < len(STEPS)
 
 
 def read_meta(connection: Connection, key: str) -> str | None:

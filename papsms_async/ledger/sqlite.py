@@ -118,6 +118,14 @@ class SqliteStore:
                     )
         return None
 
+    def ticket(self, connection: Connection) -> int | None:
+        """See `Store.ticket`. A commit that failed was rolled back: there is nothing to ask."""
+        return None
+
+    def was_committed(self, connection: Connection, ticket: int) -> bool | None:
+        """See `Store.was_committed`."""
+        return None
+
     def should_repeat(self, error: BaseException) -> bool:
         """See `Store.should_repeat`. Waiting for the lock has been done by then."""
         return False

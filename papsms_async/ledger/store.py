@@ -42,6 +42,14 @@ class Store(Protocol):
         """Return one sentence for a failure of the database; ``None`` if the data is to blame."""
         ...
 
+    def ticket(self, connection: Connection) -> int | None:
+        """Return the name of the transaction, if the database can tell later what became of it."""
+        ...
+
+    def was_committed(self, connection: Connection, ticket: int) -> bool | None:
+        """Whether an earlier transaction is durable; ``None`` where nobody knows."""
+        ...
+
     def should_repeat(self, error: BaseException) -> bool:
         """Whether the transaction was undone only because it met another one."""
         ...
