@@ -98,7 +98,7 @@ class RefusalRule:
         )
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Magic:
     """What a service does out of the ordinary; everything left alone is ordinary.
 

@@ -28,6 +28,8 @@ from .messages import Delivery, SandboxReply, SandboxRequest
 _LOGGER = logging.getLogger(__name__)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SHUTDOWN_GRACE = 0.25
+_LINGERING = 0.25
+"""Seconds for the rest of a body that was refused as too large, so that the answer is not lost."""
 
 
 class SandboxServer:
@@ -87,7 +89,11 @@ class SandboxServer:
             OSError: The address cannot be listened on.
         """
         self._http = web.Server(
-            self._answer, handler_cancellation=True, access_log=None, logger=_LOGGER
+            self._answer,
+            handler_cancellation=True,
+            lingering_time=_LINGERING,
+            access_log=None,
+            logger=_LOGGER,
         )
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._protocol, self._host, self._port)
