@@ -20,10 +20,9 @@ import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
-from datetime import datetime
 from functools import partial
 
-from papsms_async.delays import DelayLaw, DelayModel
+from papsms_async.delays import COLD_START, DelayLaw, DelayModel
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
     AccountError,
@@ -55,6 +54,8 @@ SERVICE_END = {
 
 GRACE_SHARE = 0.1
 """Share of the timeout for which the last poll is repeated while the service can't be reached."""
+USUAL_TIMEOUT = 60.0
+"""Seconds from which on a timeout is a usual one. Source: API.md, "What the service asks"."""
 MISSES = 3
 """Polls in a row that may find no such activation before it is believed."""
 _EPSILON = 1e-6
@@ -104,7 +105,9 @@ class Poller:
         sms_timeout: float,
         delays: DelayModel | None = None,
     ) -> None:
-        self.delays = delays or DelayModel()
+        # Whoever waits a few seconds only expects the SMS sooner than the usual law says.
+        scale = min(1.0, sms_timeout / USUAL_TIMEOUT)
+        self.delays = delays or DelayModel(prior=COLD_START.scaled(scale))
         self.line: Callable[[], tuple[Collection[VerificationRequest], bool]] = _empty_line
         self._dispatcher = dispatcher
         self._tasks = tasks
@@ -329,26 +332,22 @@ class Poller:
         )
 
     def _learn_arrival(self, watch: _Watch, sms: Sms) -> None:
+        # Since the last poll without SMS and before now: that much is certain.
         low, high = watch.last, max(self._age(watch), watch.last + _EPSILON)
-        age = self._told_age(watch, sms.received_at)
-        if age is not None and low - 1.0 <= age <= high + 1.0:
-            self._learn(watch, min(max(age, low), high), arrived=True)
+        if sms.received_at is not None:
+            ago = (self._shared.clock() - sms.received_at).total_seconds()
+            earliest = self._age(watch) - ago
+            # Instants without a fraction are cut off to whole seconds.
+            latest = earliest + (0.0 if sms.received_at.microsecond else 1.0)
+            # Where the service's clock contradicts what is certain, it is not believed.
+            if earliest <= high and latest >= low:
+                low, high = max(low, earliest), min(high, latest)
+        entry = watch.tracked.entry
+        at = asyncio.get_running_loop().time()
+        if high - low <= _EPSILON:
+            self._learn(watch, high, arrived=True)
         else:
-            # The service's clock and ours disagree, or it did not say: somewhere in between.
-            entry = watch.tracked.entry
-            self.delays.observe_interval(
-                entry.service,
-                entry.country,
-                low=low,
-                high=high,
-                at=asyncio.get_running_loop().time(),
-            )
-
-    def _told_age(self, watch: _Watch, received_at: datetime | None) -> float | None:
-        if received_at is None:
-            return None
-        ago = (self._shared.clock() - received_at).total_seconds()
-        return self._age(watch) - ago
+            self.delays.observe_interval(entry.service, entry.country, low=low, high=high, at=at)
 
     # The price -----------------------------------------------------------------------------------
 
