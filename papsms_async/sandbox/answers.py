@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import formatdate
 from enum import StrEnum
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import assert_never
 
 from .catalogue import COUNTRIES, cheapest
@@ -72,23 +74,37 @@ def dump(value: object) -> bytes:
 
 
 def _text(value: object) -> str:
+    # The usual types first: this runs a dozen times for every answer.
+    if isinstance(value, str):
+        return encode_basestring_ascii(value)
     if isinstance(value, Decimal):
         return format(value, "f")
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(k))}: {_text(v)}" for k, v in value.items()) + "}"
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, dict):
+        items = [f"{encode_basestring_ascii(key)}: {_text(item)}" for key, item in value.items()]
+        return "{" + ", ".join(items) + "}"
+    if isinstance(value, list):
         return "[" + ", ".join(map(_text, value)) + "]"
     return json.dumps(value, allow_nan=False)
 
 
 def instant(at: float) -> str:
     """Write POSIX seconds as the service does: ``2026-04-19T15:30:00Z``, whole seconds."""
-    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _instant(int(at))
 
 
 def http_date(at: float) -> str:
     """Write POSIX seconds as a ``Date`` or ``Retry-After`` header."""
-    return formatdate(int(at), usegmt=True)
+    return _http_date(int(at))
+
+
+@lru_cache(maxsize=4096)
+def _instant(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(maxsize=64)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def success(data: object) -> bytes:
@@ -131,6 +147,7 @@ def finished(activation_id: str, word: str) -> bytes:
     return success({"activation_id": activation_id, "status": word})
 
 
+@lru_cache(maxsize=4)
 def countries(shape: CountriesShape) -> bytes:
     """Write the list of countries."""
     match shape:

@@ -119,7 +119,10 @@ class SandboxEngine:
         return {key: a.finishes for key, a in self._account.activations.items()}
 
     def busiest_window(self, seconds: float) -> int:
-        """Return the largest number of counted requests in any ``[t, t + seconds)``."""
+        """Return the largest number of counted requests, of all keys, in any ``[t, t + seconds)``.
+
+        O(n) in the requests since the start or the last reset.
+        """
         arrivals = self._arrivals
         most = first = 0
         for index, at in enumerate(arrivals):

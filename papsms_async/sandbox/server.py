@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Self
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from .control import SandboxControl
 from .endpoints import BASE_PATH, MAX_BODY
@@ -26,6 +27,16 @@ from .engine import SandboxEngine
 from .messages import Delivery, SandboxReply, SandboxRequest
 
 _LOGGER = logging.getLogger(__name__)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell failures of the server from requests that are no HTTP: those are the client's affair."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
+
+
+_LOGGER.addFilter(_is_ours)
+
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SHUTDOWN_GRACE = 0.25
 _LINGERING = 0.25
@@ -40,6 +51,7 @@ class SandboxServer:
         host: Address to listen on; loopback unless told otherwise.
         port: Port, 0 for a free one.
         clock: POSIX seconds; what the engine takes for the time.
+        keepalive: Seconds after which an idle connection is closed.
     """
 
     def __init__(
@@ -49,11 +61,13 @@ class SandboxServer:
         port: int = 0,
         *,
         clock: Callable[[], float] = time.time,
+        keepalive: float = 75.0,
     ) -> None:
         self.engine = engine
         self._host = host
         self._port = port
         self._clock = clock
+        self._keepalive = keepalive
         self._control = SandboxControl(engine)
         self._closing = asyncio.Event()
         self._http: web.Server | None = None
@@ -91,6 +105,7 @@ class SandboxServer:
         self._http = web.Server(
             self._answer,
             handler_cancellation=True,
+            keepalive_timeout=self._keepalive,
             lingering_time=_LINGERING,
             access_log=None,
             logger=_LOGGER,
@@ -147,7 +162,8 @@ class SandboxServer:
                 partial = web.StreamResponse(status=reply.status, headers=reply.headers)
                 partial.force_close()
                 await partial.prepare(request)
-                await partial.write(reply.body)
+                if request.method != "HEAD":
+                    await partial.write(reply.body)
                 _close(request)
                 return partial
             case Delivery.HANG:

@@ -131,7 +131,7 @@ async def test_expect_100_continue(server: SandboxServer) -> None:
     assert status == 200
 
 
-async def test_a_compressed_body(server: SandboxServer) -> None:
+async def test_a_compressed_body(server: SandboxServer, caplog: pytest.LogCaptureFixture) -> None:
     """A deflated body is understood, and a broken one is a bad request, not a failure."""
     packed = zlib.compress(PURCHASE)
     line = "POST /api/v1/numbers/purchase HTTP/1.1"
@@ -139,6 +139,7 @@ async def test_a_compressed_body(server: SandboxServer) -> None:
         request = head(line, "Content-Encoding: deflate", f"Content-Length: {len(body)}")
         status, _, _ = parse(await exchange(server, request, body))
         assert status == expected
+    assert caplog.records == []
 
 
 async def test_head_has_no_body(server: SandboxServer) -> None:
@@ -165,12 +166,15 @@ async def test_a_body_too_large(server: SandboxServer) -> None:
         b"GET / HTTP/9\r\n\r\n",
     ],
 )
-async def test_what_is_not_http(server: SandboxServer, junk: bytes) -> None:
-    """Bytes that are no HTTP are answered 400 or dropped, and the next client is served."""
+async def test_what_is_not_http(
+    server: SandboxServer, junk: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Bytes that are no HTTP are answered 400 or dropped, unlogged; the next client is served."""
     answer = await exchange(server, junk, half_close=True)
     assert answer == b"" or parse(answer)[0] in {400, 505}
     assert server.engine.charge_log == []
     assert parse(await exchange(server, head("GET /api/v1/countries HTTP/1.1")))[0] == 200
+    assert caplog.records == []
 
 
 async def test_a_client_that_leaves_early(server: SandboxServer) -> None:
@@ -194,6 +198,7 @@ async def test_truncate_promises_more_than_comes(server: SandboxServer) -> None:
     status, headers, body = parse(await exchange(server, purchase_head(), PURCHASE))
     assert status == 200
     assert 0 < len(body) < int(headers["content-length"])
+    assert parse(await exchange(server, head("HEAD /api/v1/countries HTTP/1.1")))[2] == b""
 
 
 async def test_refuse_resets_the_connection(server: SandboxServer) -> None:
