@@ -69,15 +69,19 @@ class Database:
         task.add_done_callback(self._reads.discard)
         return await asyncio.shield(task)
 
-    async def write(self, work: Callable[[Batch], T]) -> T:
+    async def write(self, work: Callable[[Batch], T], *, entry: str = "") -> T:
         """Return what ``work`` returns, once what it wrote is durable.
+
+        Args:
+            work: Writes; raises a `PapSMSError` before it changed anything, or not at all.
+            entry: The one entry that it changes, if any; see `Writer.submit`.
 
         Raises:
             LedgerError: The database can't be used.
             PapSMSError: ``work`` raised it.
         """
         self._check_usable()
-        return await self._writer.submit(work)
+        return await self._writer.submit(work, entry=entry)
 
     def _check_usable(self) -> None:
         if not self._usable:

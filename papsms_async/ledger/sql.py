@@ -157,7 +157,7 @@ class SqlLedger:
             batch.events.append(_event(intent_id, at, event, state, reason=reason, actor=owner))
             return entry_from_row(row._mapping)
 
-        entry = await self._database.write(write)
+        entry = await self._database.write(write, entry=intent_id)
         return attrs.evolve(entry, sms=changes["sms"]) if "sms" in changes else entry
 
     async def claim(

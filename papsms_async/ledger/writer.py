@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -52,14 +53,21 @@ class Writer:
     def __init__(self, commit: Commit, *, most: int = 200) -> None:
         self._commit = commit
         self._most = most
-        self._waiting: deque[tuple[Write, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[str, Write, asyncio.Future[Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def submit(self, write: Callable[[Batch], T]) -> T:
-        """Carry out ``write``; returns what it returns, once it is durable."""
+    async def submit(self, write: Callable[[Batch], T], *, entry: str = "") -> T:
+        """Carry out ``write``; returns what it returns, once it is durable.
+
+        Args:
+            write: The function.
+            entry: The one entry that it changes, if any. Within a transaction entries are changed
+                in the order of their ids, the same in all processes: so two transactions that
+                change the same ones wait for one another in turn and not in a circle.
+        """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((write, future))
+        self._waiting.append((entry, write, future))
         if self._task is None:
             self._task = loop.create_task(self._drain())
         return await asyncio.shield(future)
@@ -70,14 +78,14 @@ class Writer:
             await asyncio.wait([self._task])
 
     async def _drain(self) -> None:
-        batch: list[tuple[Write, asyncio.Future[Any]]] = []
+        batch: list[tuple[str, Write, asyncio.Future[Any]]] = []
         try:
             while self._waiting:
-                batch = [
-                    self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))
-                ]
-                results = await self._commit([write for write, _ in batch])
-                for (_, future), result in zip(batch, results, strict=True):
+                size = min(self._most, len(self._waiting))
+                batch = [self._waiting.popleft() for _ in range(size)]
+                batch.sort(key=itemgetter(0))
+                results = await self._commit([write for _, write, _ in batch])
+                for (_, _, future), result in zip(batch, results, strict=True):
                     if isinstance(result, BaseException):
                         future.set_exception(result)
                     else:
@@ -85,7 +93,7 @@ class Writer:
         finally:
             self._task = None
             # Only where the loop itself is being torn down: nobody may wait for ever.
-            for _, future in (*batch, *self._waiting):
+            for _, _, future in (*batch, *self._waiting):
                 if not future.done():
                     future.set_exception(LedgerError("The ledger was stopped while it wrote."))
             self._waiting.clear()

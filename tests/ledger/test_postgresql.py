@@ -1,0 +1,244 @@
+"""The PostgreSQL server: what is special about it, and one sentence for each failure."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from papsms_async.errors import LedgerError
+from papsms_async.ledger import LedgerEntry, open_ledger
+from papsms_async.lifecycle import State
+
+Make = Callable[..., LedgerEntry]
+Opened = Callable[..., Any]
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: str) -> None:
+    """Speak as much of PostgreSQL's protocol as it takes to refuse a connection."""
+    await reader.readexactly(8)
+    writer.write(b"N")
+    await reader.readexactly(int.from_bytes(await reader.readexactly(4)) - 4)
+    fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": 'no, user "ann" with secret-password'}
+    body = b"".join(f"{key}{value}\0".encode() for key, value in fields.items()) + b"\0"
+    writer.write(b"E" + (len(body) + 4).to_bytes(4) + body)
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence", "retryable"),
+    [
+        ("28P01", "refuses this user: wrong password", False),
+        ("28000", "refuses this user", False),
+        ("3D000", "does not exist", False),
+        ("53300", "too many connections", True),
+        ("57P03", "stopping or starting", True),
+    ],
+)
+async def test_a_refused_connection_is_one_sentence(
+    state: str, sentence: str, retryable: bool
+) -> None:
+    """What the server says is told without user name, password or the server's own words."""
+    server = await asyncio.start_server(
+        lambda reader, writer: _refuse(reader, writer, state), "127.0.0.1", 0
+    )
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        ledger = open_ledger(f"postgresql://ann:secret-password@127.0.0.1:{port}/shop")
+        with pytest.raises(LedgerError, match=sentence) as caught:
+            await ledger.open()
+    error = caught.value
+    assert error.retryable is retryable
+    assert error.code == state
+    assert f"127.0.0.1:{port}/shop" in str(error)
+    assert error.__context__ is None
+    assert "secret" not in repr(error) + str(error) + repr(ledger)
+    assert "ann" not in str(error).replace("can", "") + repr(ledger)
+
+
+async def test_a_server_that_is_not_there_is_one_sentence() -> None:
+    """Nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ledger = open_ledger(f"postgresql://ann:secret@127.0.0.1:{port}/shop")
+    with pytest.raises(LedgerError, match="can't be reached") as caught:
+        await ledger.open()
+    assert caught.value.retryable
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_connection_that_broke_is_replaced(
+    postgres_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """After a restart of the server the next write goes through."""
+    ledger = await opened(postgres_url)
+    await ledger.add(make_entry("0"))
+    await _end_connections(ledger, postgres_url)
+    await ledger.add(make_entry("1"))
+    assert len(await ledger.entries()) == 2
+
+
+async def _end_connections(ledger: Any, address: str) -> None:
+    engine = ledger._database._engine
+    async with engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        pid = driver.get_server_pid()
+        other = await asyncpg.connect(address)
+        await other.execute("SELECT pg_terminate_backend($1)", pid)
+        await other.close()
+
+
+async def test_a_row_that_another_process_holds_is_told(
+    postgres_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """A lock is waited for a bounded time, then told; afterwards all goes on."""
+    ledger = await opened(postgres_url, lock_timeout=0.05)
+    entry = make_entry()
+    await ledger.add(entry)
+
+    async def move() -> LedgerEntry:
+        return await ledger.move(
+            "intent-1", State.SENDING, State.UNKNOWN, event="x", at=entry.created_at
+        )
+
+    other = await asyncpg.connect(postgres_url)
+    async with other.transaction():
+        await other.execute("SELECT * FROM papsms_entries FOR UPDATE")
+        with pytest.raises(LedgerError, match="locked by another process") as caught:
+            await move()
+        assert caught.value.retryable
+        # What is held is passed over, not waited for.
+        assert await ledger.claim("a", lease=1) == ()
+    await other.close()
+    assert (await move()).state is State.UNKNOWN
+
+
+async def test_transactions_that_meet_wait_in_turn(
+    postgres_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """Processes that move the same entries in opposite orders don't block one another."""
+    first, second = await opened(postgres_url), await opened(postgres_url)
+    entries = [make_entry(f"{n:02}") for n in range(30)]
+    await asyncio.gather(*map(first.add, entries))
+    at = entries[0].created_at
+
+    def moves(ledger: Any, ids: Any, before: State, after: State) -> list[Any]:
+        return [ledger.move(one, before, after, event="x", at=at) for one in ids]
+
+    ids = [entry.intent_id for entry in entries]
+    results = await asyncio.gather(
+        *moves(first, ids, State.SENDING, State.WAITING),
+        *moves(second, reversed(ids), State.SENDING, State.UNKNOWN),
+        return_exceptions=True,
+    )
+    moved = [result for result in results if isinstance(result, LedgerEntry)]
+    assert sorted(entry.intent_id for entry in moved) == ids
+    for intent_id in ids:
+        assert len(await first.history(intent_id)) == 2
+
+
+async def test_a_transaction_that_is_sacrificed_is_repeated(
+    postgres_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """Whom the server chooses to break a circle of waiters tries again and succeeds."""
+    other = await asyncpg.connect(postgres_url)
+    if not await other.fetchval("SELECT usesuper FROM pg_user WHERE usename = current_user"):
+        await other.close()
+        pytest.skip("only a superuser can set deadlock_timeout")
+    await other.execute("SET deadlock_timeout = '60s'")
+    ledger = await opened(f"{postgres_url}&deadlock_timeout=400ms")
+    entries = [make_entry("0"), make_entry("1")]
+    await asyncio.gather(*map(ledger.add, entries))
+    lock = "SELECT seq FROM papsms_entries WHERE intent_id = $1 FOR UPDATE"
+    async with other.transaction():
+        await other.execute(lock, "1")
+        at = entries[0].created_at
+        moves = asyncio.gather(
+            *(
+                ledger.move(intent_id, State.SENDING, State.UNKNOWN, event="x", at=at)
+                for intent_id in ("0", "1")
+            )
+        )
+        waiting = (
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        async with asyncio.timeout(10):
+            while not await other.fetchval(waiting):
+                pass
+            # Closes the circle. The ledger's patience ends first, so this one gets its row.
+            await other.execute(lock, "0")
+    await other.close()
+    assert [entry.state for entry in await moves] == [State.UNKNOWN, State.UNKNOWN]
+    assert [len(await ledger.history(one.intent_id)) for one in entries] == [2, 2]
+
+
+async def test_commits_are_durable_even_where_the_server_is_lax(
+    postgres_url: str, opened: Opened
+) -> None:
+    """A server whose default is not to wait for the disk is told to wait."""
+    ledger = await opened(f"{postgres_url}&synchronous_commit=off")
+    async with ledger._database._engine.connect() as connection:
+        found = (await connection.exec_driver_sql("SHOW synchronous_commit")).scalar()
+        assert found == "on"
+        bound = await connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout")
+        assert bound.scalar() == "30s"
+
+
+@asynccontextmanager
+async def _cutting_proxy(address: str) -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A way to the server on which, once armed, the answer to a COMMIT is lost."""
+    parts = urlsplit(address)
+    armed = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(parts.hostname, parts.port or 5432)
+        cut = asyncio.Event()
+
+        async def back() -> None:
+            while data := await up_reader.read(65536):
+                if cut.is_set():
+                    break
+                writer.write(data)
+            writer.transport.abort()
+
+        task = asyncio.create_task(back())
+        while data := await reader.read(65536):
+            if armed.is_set() and b"COMMIT" in data:
+                armed.clear()
+                cut.set()
+            up_writer.write(data)
+        await task
+        up_writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    user = parts.username or "postgres"
+    yield f"postgresql://{user}@127.0.0.1:{port}{parts.path}?{parts.query}&sslmode=disable", armed
+    server.close()
+
+
+async def test_a_commit_whose_answer_was_lost_is_not_told_to_have_failed(
+    postgres_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """The server is asked what became of it, so a bought number is never taken for unwritten."""
+    async with _cutting_proxy(postgres_url) as (address, armed):
+        ledger = await opened(address)
+        entry = make_entry()
+        await ledger.add(entry)
+        armed.set()
+        moved = await ledger.move(
+            "intent-1", State.SENDING, State.WAITING, event="bought", at=entry.created_at
+        )
+        assert not armed.is_set()
+        assert moved.state is State.WAITING
+        assert await ledger.get("intent-1") == moved
+        assert len(await ledger.history("intent-1")) == 2
+        await ledger.aclose()
