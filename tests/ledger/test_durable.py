@@ -307,11 +307,11 @@ async def main(database, name):
             entry = LedgerEntry(intent_id=f"{name}-{bought}", state=State.SENDING, service="x",
                                 country="us", created_at=now, updated_at=now,
                                 worst_price=Decimal("0.70"))
-            await ledger.add(entry, limit=Decimal("21"))
+            await ledger.add(entry, limit=Decimal("8.40"))
             bought += 1
     except BudgetExceededError:
         pass
-    taken = [entry.intent_id for entry in await ledger.claim(name, lease=600, limit=12)]
+    taken = [entry.intent_id for entry in await ledger.claim(name, lease=600, limit=5)]
     await ledger.aclose()
     print(json.dumps({"bought": bought, "taken": taken}))
 
@@ -332,11 +332,11 @@ async def test_processes_share_a_fresh_database(database: str, opened: Opened) -
         output, _ = await process.communicate()
         assert process.returncode == 0
         answers.append(json.loads(output))
-    assert sum(answer["bought"] for answer in answers) == 30
+    assert sum(answer["bought"] for answer in answers) == 12
     taken = [intent_id for answer in answers for intent_id in answer["taken"]]
-    assert len(taken) == len(set(taken)) == 30
+    assert len(taken) == len(set(taken)) == 12
     ledger = await opened(database)
-    assert await ledger.committed() == 21
+    assert await ledger.committed() == Decimal("8.40")
 
 
 async def test_ledgers_open_a_fresh_database_at_once(database: str, opened: Opened) -> None:
