@@ -4,62 +4,67 @@ Many verifications at once, under the rate limit, and nothing that was paid for 
 `ActivationManager`; `PapSMSClient` is the bare API.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from papsms_async._version import __version__
-from papsms_async.activation import LiveActivation
-from papsms_async.client import PapSMSClient
-from papsms_async.errors import (
-    AccountBlockedError,
-    AccountError,
-    ActivationEndedError,
-    ActivationError,
-    ActivationNotFoundError,
-    AddressNotAllowedError,
-    AlreadyFinishedError,
-    AnswerLostError,
-    AuthenticationError,
-    BudgetExceededError,
-    CannotCancelError,
-    ConfigurationError,
-    ConnectError,
-    EarlyCancelError,
-    Execution,
-    InsufficientBalanceError,
-    InvalidCountryError,
-    InvalidRequestError,
-    InvalidServiceError,
-    LedgerError,
-    MalformedAnswerError,
-    ManagerClosedError,
-    Money,
-    NoNumbersError,
-    PapSMSError,
-    PurchaseUnknownError,
-    RateLimitedError,
-    RedirectRefusedError,
-    ServiceError,
-    SmsTimeoutError,
-    TooManyActivationsError,
-    TransportError,
-    UnavailableError,
-)
-from papsms_async.events import EventKind, EventStream, VerificationEvent
-from papsms_async.lifecycle import State
-from papsms_async.manager import ActivationManager
-from papsms_async.models import (
-    Activation,
-    ActivationStatus,
-    Budget,
-    Country,
-    FinishStatus,
-    Outcome,
-    QuotaProfile,
-    RateLimit,
-    Sms,
-    Status,
-    VerificationRequest,
-    VerificationResult,
-)
-from papsms_async.statistics import ManagerStatistics
+
+if TYPE_CHECKING:
+    from papsms_async.activation import LiveActivation
+    from papsms_async.client import PapSMSClient
+    from papsms_async.errors import (
+        AccountBlockedError,
+        AccountError,
+        ActivationEndedError,
+        ActivationError,
+        ActivationNotFoundError,
+        AddressNotAllowedError,
+        AlreadyFinishedError,
+        AnswerLostError,
+        AuthenticationError,
+        BudgetExceededError,
+        CannotCancelError,
+        ConfigurationError,
+        ConnectError,
+        EarlyCancelError,
+        Execution,
+        InsufficientBalanceError,
+        InvalidCountryError,
+        InvalidRequestError,
+        InvalidServiceError,
+        LedgerError,
+        MalformedAnswerError,
+        ManagerClosedError,
+        Money,
+        NoNumbersError,
+        PapSMSError,
+        PurchaseUnknownError,
+        RateLimitedError,
+        RedirectRefusedError,
+        ServiceError,
+        SmsTimeoutError,
+        TooManyActivationsError,
+        TransportError,
+        UnavailableError,
+    )
+    from papsms_async.events import EventKind, EventStream, VerificationEvent
+    from papsms_async.lifecycle import State
+    from papsms_async.manager import ActivationManager
+    from papsms_async.models import (
+        Activation,
+        ActivationStatus,
+        Budget,
+        Country,
+        FinishStatus,
+        Outcome,
+        QuotaProfile,
+        RateLimit,
+        Sms,
+        Status,
+        VerificationRequest,
+        VerificationResult,
+    )
+    from papsms_async.statistics import ManagerStatistics
 
 __all__ = [
     "AccountBlockedError",
@@ -117,3 +122,83 @@ __all__ = [
     "VerificationResult",
     "__version__",
 ]
+
+_HOME = {
+    name: module
+    for module, names in {
+        "activation": ("LiveActivation",),
+        "client": ("PapSMSClient",),
+        "errors": (
+            "AccountBlockedError",
+            "AccountError",
+            "ActivationEndedError",
+            "ActivationError",
+            "ActivationNotFoundError",
+            "AddressNotAllowedError",
+            "AlreadyFinishedError",
+            "AnswerLostError",
+            "AuthenticationError",
+            "BudgetExceededError",
+            "CannotCancelError",
+            "ConfigurationError",
+            "ConnectError",
+            "EarlyCancelError",
+            "Execution",
+            "InsufficientBalanceError",
+            "InvalidCountryError",
+            "InvalidRequestError",
+            "InvalidServiceError",
+            "LedgerError",
+            "MalformedAnswerError",
+            "ManagerClosedError",
+            "Money",
+            "NoNumbersError",
+            "PapSMSError",
+            "PurchaseUnknownError",
+            "RateLimitedError",
+            "RedirectRefusedError",
+            "ServiceError",
+            "SmsTimeoutError",
+            "TooManyActivationsError",
+            "TransportError",
+            "UnavailableError",
+        ),
+        "events": (
+            "EventKind",
+            "EventStream",
+            "VerificationEvent",
+        ),
+        "lifecycle": ("State",),
+        "manager": ("ActivationManager",),
+        "models": (
+            "Activation",
+            "ActivationStatus",
+            "Budget",
+            "Country",
+            "FinishStatus",
+            "Outcome",
+            "QuotaProfile",
+            "RateLimit",
+            "Sms",
+            "Status",
+            "VerificationRequest",
+            "VerificationResult",
+        ),
+        "statistics": ("ManagerStatistics",),
+    }.items()
+    for name in names
+}
+
+
+def __getattr__(name: str) -> Any:
+    # A program that only mentions the package, or uses one part of it, loads no more than that:
+    # names are looked up in their modules when they are first asked for.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
