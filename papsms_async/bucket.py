@@ -111,8 +111,9 @@ class Pace:
                 rate=1 / spacing,
                 spacing=spacing,
             )
-        # At least one token must come by the rate; a limit of 1 is carried by the guard alone.
-        burst = max(1, min(_burst(2, limit / window), limit - 1))
+        # The burst is taken from the rate, so small limits keep it small; a limit of 1 is carried
+        # by the guard alone.
+        burst = max(1, min(_burst(2, limit / window), limit // 5))
         return cls(
             profile=profile,
             limit=limit,

@@ -51,9 +51,9 @@ class DeadlockError(RuntimeError):
 class _JumpingSelector(selectors.DefaultSelector):
     """Looks at its files without waiting and moves the clock on instead."""
 
-    def __init__(self, patience: float) -> None:
+    def __init__(self, patience: float, jump: Callable[[float], None]) -> None:
         super().__init__()
-        self.now = 0.0
+        self.jump = jump
         self._patience = patience
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -61,8 +61,7 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or (timeout is not None and timeout <= 0):
             return ready
         if timeout is not None:
-            # `nextafter`: far from zero a short wait could be lost in rounding, and the loop spin.
-            self.now = max(self.now + timeout, math.nextafter(self.now, math.inf))
+            self.jump(timeout)
             return []
         # The loop's own wake-up pipe is always registered; anything beyond it, or a thread, may
         # still bring work.
@@ -86,12 +85,20 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, *, patience: float = 5.0) -> None:
-        self._jumping = _JumpingSelector(patience)
-        super().__init__(self._jumping)
+        self._now = 0.0
+        super().__init__(_JumpingSelector(patience, self._jump))
+        self._jump(0.0)
 
     def time(self) -> float:
         """Return the virtual time in seconds since the loop was made."""
-        return self._jumping.now
+        return self._now
+
+    def _jump(self, seconds: float) -> None:
+        self._now += seconds
+        # A timer fires once it is less than this ahead. The real clock's resolution would be too
+        # coarse on some systems; and far from zero it must not be lost in rounding, or the loop
+        # would spin without ever reaching the timer.
+        self._clock_resolution = max(1e-9, 2 * math.ulp(self._now))
 
 
 def virtual_runner(*, debug: bool | None = None) -> asyncio.Runner:
