@@ -61,9 +61,7 @@ def open_output(path: Path | None, *, force: bool) -> tuple[int, bool]:
                     os.fchmod(descriptor, 0o600)
             return descriptor, False
     except OSError as error:
-        raise CommandError(
-            f"can't write {path}: {reason(error)}", ExitCode.NOT_WRITABLE
-        ) from error
+        raise CommandError(f"can't write {path}: {reason(error)}", ExitCode.NOT_WRITABLE) from error
 
 
 class LineWriter:

@@ -138,7 +138,8 @@ def money_words(numbers: ManagerStatistics) -> str:
 def quota_words(numbers: ManagerStatistics) -> str:
     """Return how much of the limit is used in words."""
     quota = numbers.quota
-    words = f"quota {quota.held + quota.cooling}/{quota.limit}"
+    used = quota.held + quota.cooling
+    words = f"quota {used}/{quota.limit.requests} per {quota.limit.per:g} s"
     if quota.rate_limited:
         words += f", {quota.rate_limited} answers 429"
     if quota.blocked_for > 0:

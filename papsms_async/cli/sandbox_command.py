@@ -1,0 +1,154 @@
+"""``papsms sandbox``: the service on loopback, to try everything without key or network."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+
+from papsms_async.cli.exit_codes import ExitCode
+from papsms_async.cli.failures import CommandError
+from papsms_async.cli.settings import reason
+
+T = TypeVar("T")
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.command("sandbox")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8085,
+    show_default=True,
+    help="Port to listen on; 0 for any that is free.",
+)
+@click.option(
+    "--api-key",
+    "api_keys",
+    multiple=True,
+    default=("sandbox",),
+    show_default=True,
+    metavar="KEY",
+    help="Key that is accepted; may be given several times.",
+)
+@click.option(
+    "--limit",
+    default="60/60s",
+    show_default=True,
+    metavar="N/Ws[:KIND]",
+    help="Limit of each key, such as 600/60s or 60/60s:token-bucket; or none.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all chance.")
+@click.option("--balance", default="1000", show_default=True, metavar="USD", help="Money to spend.")
+@click.option(
+    "--delay",
+    default="lognormal:12/0.8,never:0.08",
+    show_default=True,
+    metavar="LAW",
+    help="When SMS arrive: fixed:5, uniform:2-10, lognormal:MEDIAN/SIGMA, never, ...,never:SHARE.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="SPEC",
+    help="What goes wrong: ROUTE:KIND[=VALUE][@SHARE|#CALL], such as purchase:drop_after@0.05 or"
+    " status:server_error#3; may be given several times.",
+)
+@click.option(
+    "--lifetime",
+    type=click.FloatRange(0),
+    default=1200.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds after which a number expires.",
+)
+@click.option(
+    "--min-cancel-age",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds before which a number can't be cancelled.",
+)
+@click.option(
+    "--latency",
+    type=click.FloatRange(0, 60),
+    default=0.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds that each answer takes.",
+)
+@click.option("--max-open", type=click.IntRange(1), metavar="N", help="Numbers held at once.")
+def sandbox_command(
+    *,
+    host: str,
+    port: int,
+    api_keys: tuple[str, ...],
+    limit: str,
+    seed: int,
+    balance: str,
+    delay: str,
+    faults: tuple[str, ...],
+    lifetime: float,
+    min_cancel_age: float,
+    latency: float,
+    max_open: int | None,
+) -> ExitCode:
+    """Serve an offline stand-in of PapSMS on loopback.
+
+    It charges, refunds, limits, delays and fails as the service does. Magic services provoke one
+    outcome each: test-never, test-late, test-null-code, test-no-numbers, test-drop-after and many
+    more; the countries zz and xx are always out of stock. Faults can be changed while it runs, and
+    the charge log read, under /_sandbox/ (see papsms_async/sandbox/control.py).
+    """
+    from papsms_async.sandbox import SandboxConfig, SandboxEngine
+    from papsms_async.sandbox.server import serve
+
+    config = _parsed(
+        lambda: SandboxConfig(
+            api_keys=api_keys,
+            balance=balance,
+            limit=_parsed(lambda: SandboxConfig.parse_limit(limit), "--limit"),
+            sms_delay=_parsed(lambda: SandboxConfig.parse_delay(delay), "--delay"),
+            faults=_parsed(lambda: SandboxConfig.parse_faults(" ".join(faults)), "--fault"),
+            lifetime=lifetime,
+            min_cancel_age=min_cancel_age,
+            latency=latency,
+            max_open=max_open,
+        ),
+        "sandbox",
+    )
+    if host not in LOOPBACK:
+        click.echo(f"papsms: everybody who reaches {host} can use this sandbox", err=True)
+
+    def ready(base_url: str) -> None:
+        key = shlex.quote(api_keys[0])
+        click.echo(f"PapSMS sandbox on {base_url} (Ctrl-C stops it)")
+        click.echo(f"  PAPSMS_BASE_URL={base_url} PAPSMS_API_KEY={key} papsms verify whatsapp us")
+        sys.stdout.flush()
+
+    try:
+        asyncio.run(serve(SandboxEngine(config, seed=seed), host, port, ready=ready))
+    except BrokenPipeError as error:
+        raise CommandError("standard output is closed", ExitCode.NOT_WRITABLE) from error
+    except OSError as error:
+        why = (
+            "the port is in use, try --port 0" if error.errno == errno.EADDRINUSE else reason(error)
+        )
+        raise CommandError(f"can't listen on {host} port {port}: {why}") from error
+    return ExitCode.OK
+
+
+def _parsed(make: Callable[[], T], option: str) -> T:
+    try:
+        return make()
+    except (ValueError, ArithmeticError) as error:
+        raise CommandError(f"{option}: {error}") from error
