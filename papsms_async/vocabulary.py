@@ -114,7 +114,7 @@ SENTENCES: dict[ErrorClass, str] = {
 }
 """What each class says of itself; the service's own words are never repeated."""
 
-_PREFIX = re.compile(r"(?:(?:ERROR|ERR|E|API|PAPSMS)_)+(?=.)")
+_PREFIX = re.compile(r"(?:ERROR|ERR|E|API|PAPSMS)_(?=.)")
 _SUFFIX = re.compile(r"_(?:ERROR|ERR|EXCEPTION)$")
 
 # In this order: "already cancelled" before "cancel", "too many activations" before "too many".
@@ -148,7 +148,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = tuple(
             AlreadyFinishedError,
         ),
         (
-            r"ip (?:\w+ ){0,5}(?:not (?:\w+ )?(?:allowed|whitelisted|permitted|authori[sz]ed)|"
+            r"ip (?:\w+ ){0,8}(?:not (?:\w+ )?(?:allowed|whitelisted|permitted|authori[sz]ed)|"
             r"forbidden|denied|restricted)|not allowed (?:\w+ ){0,3}ip",
             AddressNotAllowedError,
         ),
@@ -248,10 +248,12 @@ def normalise(word: str) -> str:
 def by_word(word: str) -> ErrorClass | None:
     """Return the class for the error code ``word`` if it is one that is known."""
     plain = normalise(word)
-    bare = _PREFIX.sub("", plain, count=1)
-    for candidate in (plain, bare, _SUFFIX.sub("", plain), _SUFFIX.sub("", bare)):
-        if candidate in WORDS:
-            return WORDS[candidate]
+    while plain:
+        for candidate in (plain, _SUFFIX.sub("", plain)):
+            if candidate in WORDS:
+                return WORDS[candidate]
+        prefix = _PREFIX.match(plain)
+        plain = plain[prefix.end() :] if prefix else ""
     return None
 
 
