@@ -32,7 +32,8 @@ from papsms_async.errors import (
     ManagerClosedError,
 )
 from papsms_async.events import EventHub, EventKind, EventStream, Listener
-from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
+from papsms_async.leases import Leases
+from papsms_async.ledger import Ledger, LedgerEntry, MemoryLedger, open_ledger
 from papsms_async.models import (
     Budget,
     Outcome,
@@ -42,10 +43,11 @@ from papsms_async.models import (
 )
 from papsms_async.poller import Poller
 from papsms_async.purchasing import Order, Purchasing
+from papsms_async.recovery import RecoveryReport, carry_out, plan
 from papsms_async.release import ReleaseDesk
 from papsms_async.results import result_of
 from papsms_async.statistics import ManagerStatistics
-from papsms_async.tasks import OwnedTasks, see_through
+from papsms_async.tasks import OwnedTasks, outcome_of, see_through
 from papsms_async.tracking import Shared, Tracked
 
 Flow: TypeAlias = Callable[[LiveActivation], Awaitable[Any]]
@@ -109,6 +111,8 @@ class ActivationManager:
             budget=budget,
             worst_price=WORST_PRICE if budget is None else budget.worst_price,
         )
+        if not isinstance(self._shared.ledger, MemoryLedger):
+            self._shared.leases = Leases(self._shared.ledger)
         self._tasks = OwnedTasks()
         self._desk = ReleaseDesk(client.dispatcher, self._tasks, self._shared)
         self._purchasing = Purchasing(
@@ -143,6 +147,8 @@ class ActivationManager:
         if self._state != "new":
             raise ManagerClosedError("A manager can be entered once; make a new one.")
         await self._shared.ledger.open()
+        if self._shared.leases is not None:
+            self._shared.leases.start()
         self._state = "open"
         return self
 
@@ -196,6 +202,8 @@ class ActivationManager:
                     )
                 await self._tasks.cancel_all()
         finally:
+            if self._shared.leases is not None:
+                await self._shared.leases.stop()
             await self._shared.ledger.aclose()
             self._state = "closed"
 
@@ -337,6 +345,44 @@ class ActivationManager:
         """
         self._require_open()
         return run_all(self, requests, flow)
+
+    async def recover(self, *, dry_run: bool = False, wait: bool = True) -> RecoveryReport:
+        """Bring to its end what an earlier process left behind in the ledger.
+
+        Purchases whose answer is not known become ``unknown`` and are never sent again; numbers
+        with an SMS are completed, all others given back. What a living process drives is left
+        alone, so after a crash it takes up to a lease (a minute) until its purchases can be taken.
+
+        Args:
+            dry_run: Only tell what would be done.
+            wait: Return when all of it is finished; else the manager goes on by itself.
+
+        Returns:
+            What was found.
+
+        Raises:
+            LedgerError: The ledger can't be read or written.
+            ManagerClosedError: The manager is not open.
+        """
+        self._require_open()
+        leases = self._shared.leases
+        if dry_run or leases is None:
+            # A ledger in memory has nothing of an earlier process.
+            return await plan(self._shared.ledger, self._shared.clock())
+        work = self._tasks.spawn(
+            carry_out(
+                self._shared,
+                self._desk,
+                owner=leases.owner,
+                lease=leases.lease,
+            ),
+            name="papsms recovery",
+        )
+        report, driven = await outcome_of(work)
+        if wait:
+            for tracked in driven:
+                await tracked.settled.wait()
+        return report
 
     # Looking on ----------------------------------------------------------------------------------
 

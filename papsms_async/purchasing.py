@@ -174,7 +174,13 @@ class Purchasing:
             budget = self._shared.budget
             order.writing = True
             try:
-                await self._shared.ledger.add(entry, limit=None if budget is None else budget.limit)
+                leases = self._shared.leases
+                await self._shared.ledger.add(
+                    entry,
+                    limit=None if budget is None else budget.limit,
+                    owner=None if leases is None else leases.owner,
+                    lease=None if leases is None else leases.lease,
+                )
             finally:
                 order.writing = False
             written = True

@@ -108,6 +108,8 @@ class ReleaseDesk:
             if self.poller is not None:
                 self.poller.finish_waits(-1)
             del self._owed[tracked.entry.intent_id]
+            # Nobody need wait for it any longer, whether it is finished or driven elsewhere.
+            tracked.settled.set()
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but at closing no longer than a moment."""
@@ -135,6 +137,7 @@ class ReleaseDesk:
                 rank=Rank.URGENT if hurry else Rank.FINISH,
                 urgent_at=None if hurry else now + self._patience(tracked),
                 attempts=1,
+                prepare=tracked.ensure_ours,
             )
         except AlreadyFinishedError:
             return await tracked.apply(Event.ALREADY_FINISHED), 0.0

@@ -17,6 +17,7 @@ import attrs
 
 from papsms_async.errors import ActivationEndedError, LedgerError, PapSMSError
 from papsms_async.events import EventHub, EventKind, VerificationEvent
+from papsms_async.leases import Leases
 from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import Effect, Event, State, step
 from papsms_async.models import Activation, Budget, Sms, VerificationRequest
@@ -62,6 +63,8 @@ class Shared:
     clock: Callable[[], datetime]
     budget: Budget | None
     worst_price: Decimal
+    leases: Leases | None = None
+    """How this process holds its purchases; ``None`` where no other can see the ledger."""
     money: Spending = attrs.field(factory=Spending)
 
     def publish(self, kind: EventKind, request: VerificationRequest, **fields: Any) -> None:
@@ -127,6 +130,19 @@ class Tracked:
             self.wait_error = error
             self.wait_over.set()
 
+    def resume_finish(self) -> None:
+        """Go on with a finish that an earlier process owed."""
+        self._releaser.owe(self)
+
+    async def ensure_ours(self) -> None:
+        """Make sure that no other process drives it, before something is sent.
+
+        Raises:
+            LedgerConflictError: One does, or may.
+        """
+        if self._shared.leases is not None:
+            await self._shared.leases.ensure(self.entry.intent_id)
+
     async def finish(self) -> None:
         """The caller is done: keep the number if its SMS came, else release it."""
         async with self._lock:
@@ -161,6 +177,7 @@ class Tracked:
         if row.state is old.state and not row.effects:
             return ()
         at = self._shared.clock()
+        leases = self._shared.leases
         try:
             self.entry = await self._shared.ledger.move(
                 old.intent_id,
@@ -169,6 +186,8 @@ class Tracked:
                 event=event.value,
                 at=at,
                 reason=reason,
+                owner=None if leases is None else leases.owner,
+                fence=None if leases is None else old.fence,
                 **changes,
             )
         except LedgerConflictError:
