@@ -38,7 +38,8 @@ def _is_ours(record: logging.LogRecord) -> bool:
 _LOGGER.addFilter(_is_ours)
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_SHUTDOWN_GRACE = 0.25
+_SHUTDOWN_GRACE = 0.05
+"""Seconds for answers under way; then their handlers are cancelled, hanging ones included."""
 _LINGERING = 0.25
 """Seconds for the rest of a body that was refused as too large, so that the answer is not lost."""
 
@@ -69,7 +70,6 @@ class SandboxServer:
         self._clock = clock
         self._keepalive = keepalive
         self._control = SandboxControl(engine)
-        self._closing = asyncio.Event()
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
@@ -117,7 +117,6 @@ class SandboxServer:
         """Stop listening and close every connection; answers under way are dropped."""
         listener, http = self._listener, self._http
         self._listener = self._http = None
-        self._closing.set()
         if listener is not None:
             listener.close()
         if http is not None:
@@ -147,7 +146,7 @@ class SandboxServer:
         handle = self._control.handle if SandboxControl.owns(asked.path) else self.engine.handle
         reply = handle(asked, self._clock())
         if reply.delay > 0.0 and reply.delivery is not Delivery.REFUSE:
-            await self._pause(request, reply.delay)
+            await asyncio.sleep(reply.delay)
         return await self._deliver(request, reply)
 
     async def _deliver(self, request: web.BaseRequest, reply: SandboxReply) -> web.StreamResponse:
@@ -167,21 +166,12 @@ class SandboxServer:
                 _close(request)
                 return partial
             case Delivery.HANG:
-                await self._closing.wait()
-                _close(request)
+                await asyncio.Event().wait()  # until the client leaves or the server closes
             case Delivery.DROP:
                 _close(request)
             case Delivery.REFUSE:
                 _reset(request.transport)
         return web.Response()  # goes nowhere: the transport is closed
-
-    async def _pause(self, request: web.BaseRequest, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._closing.wait()
-        except TimeoutError:
-            return
-        _close(request)
 
 
 class _Refusing(asyncio.Protocol):

@@ -109,6 +109,17 @@ def test_an_sms_to_nobody_is_an_error(caller: Any, ask: Ask) -> None:
     assert ask("POST", "deliver", {})[0] == 400
 
 
+def test_time_passes_between_control_calls(caller: Any, ask: Ask) -> None:
+    """A control call sees the present, though no client has asked for anything since."""
+    activation_id = caller.buy()
+    caller.now += 60
+    assert ask("POST", "deliver", {"activation_id": activation_id})[1]["sms_at"] == caller.now
+    caller.buy()
+    caller.now += 1200
+    rows = ask("GET", "activations")[1]["activations"]
+    assert [row["state"] for row in rows] == ["received", "expired"]
+
+
 def test_the_logs_can_be_read(caller: Any, ask: Ask) -> None:
     """Charges, activations, requests and counts are what the engine holds."""
     first, second = caller.buy(), caller.buy()

@@ -85,10 +85,10 @@ REFERENCES: dict[LimitKind, Reference] = {
     LimitKind.NONE: no_limit,
 }
 
-# Eighths of a second are exact in binary, so both sides compute with the same numbers.
-GAPS = st.lists(
-    st.one_of(st.just(0.0), st.integers(0, 24).map(lambda n: n / 8), st.just(16.0)), max_size=60
-)
+# Binary fractions are exact, so both sides compute with the same numbers; few of them, so that
+# the ends of windows are met exactly and often.
+GAPS = st.lists(st.sampled_from([0.0, 0.0, 0.125, 0.5, 1.0, 1.0, 2.0, 3.0, 8.0]), max_size=60)
+REQUESTS = st.sampled_from([1, 2, 3, 12])
 
 
 def times(gaps: list[float]) -> list[float]:
@@ -106,7 +106,7 @@ def test_every_kind_has_a_reference() -> None:
 
 
 @pytest.mark.parametrize("kind", list(LimitKind))
-@given(gaps=GAPS, requests=st.integers(1, 14), per=st.sampled_from([1.0, 2.0, 4.0, 8.0]))
+@given(gaps=GAPS, requests=REQUESTS, per=st.sampled_from([1.0, 2.0, 4.0, 8.0]))
 def test_admits_what_the_reference_admits(
     kind: LimitKind, gaps: list[float], requests: int, per: float
 ) -> None:
@@ -117,7 +117,7 @@ def test_admits_what_the_reference_admits(
 
 
 @pytest.mark.parametrize("kind", list(LimitKind))
-@given(gaps=GAPS, requests=st.integers(1, 14))
+@given(gaps=GAPS, requests=REQUESTS)
 def test_retry_after_is_enough(kind: LimitKind, gaps: list[float], requests: int) -> None:
     """Whoever waits as long as a refusal says is admitted; an admission says no wait."""
     limiter = LimitSpec(requests, 4.0, kind).limiter()
