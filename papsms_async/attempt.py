@@ -120,8 +120,10 @@ def failure_of(error: Exception, attempt: Attempt, base_url: str) -> TransportEr
     if isinstance(error, TimeoutError):
         return ConnectError(f"No connection to {where} in time.")
     if isinstance(error, OSError):
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        return ConnectError(f"No connection to {where}: {type(cause).__name__}.")
+        os_error: OSError = error
+        if isinstance(error, aiohttp.ClientConnectorError):
+            os_error = error.os_error
+        return ConnectError(f"No connection to {where} ({type(os_error).__name__}).")
     return ConnectError(f"The request can't be sent: {type(error).__name__}.", retryable=False)
 
 

@@ -110,10 +110,7 @@ def _segment(activation_id: object) -> str:
     # Dots alone would be taken for a step up in the path.
     if not word.strip("."):
         raise ConfigurationError("The activation id can't be dots alone.")
-    try:
-        return quote(word, safe="")
-    except UnicodeEncodeError:
-        raise ConfigurationError("The activation id is not a text.") from None
+    return quote(word, safe="")
 
 
 # Answers -----------------------------------------------------------------------------------------

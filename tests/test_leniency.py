@@ -82,6 +82,7 @@ def test_countries() -> None:
     assert read_country(7) is None
     assert read_country({"name": "x"}) is None
     assert read_country({"code": True}) is None
+    assert read_country(None, "de") is None
     assert read_country_list([]) == ()
     with pytest.raises(ValueRefusedError):
         read_country_list({})

@@ -6,9 +6,11 @@ import asyncio
 import gzip
 import re
 import socket
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from unittest.mock import Mock
 
 import aiohttp
 import pytest
@@ -449,11 +451,19 @@ async def test_an_unknown_host_is_certain(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def test_no_tls_is_certain() -> None:
     """A server that does not speak TLS never saw the request."""
-    server = Server(OK)
-    async with server.running() as url:
-        with pytest.raises(ConnectError):
-            await send(url.replace("http:", "https:"), PURCHASE, timeout=2)
-    assert server.requests == []
+
+    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(plain, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    sent: list[int] = []
+    with pytest.raises(ConnectError, match="TLS"):
+        await send(f"https://127.0.0.1:{port}", PURCHASE, on_sent=lambda: sent.append(1))
+    server.close()
+    assert sent == []
 
 
 async def test_a_connection_that_is_never_made_is_certain() -> None:
@@ -682,6 +692,32 @@ async def test_a_mocked_session_answers(mocked_aiohttp: aioresponses) -> None:
     sent: list[int] = []
     got = await send("https://papsms.com/api/v1", PURCHASE, on_sent=lambda: sent.append(1))
     assert (got.status, got.body, sent) == (402, b'{"success": false}', [1])
+
+
+async def test_a_certificate_that_is_not_trusted_is_certain(mocked_aiohttp: aioresponses) -> None:
+    """It was not executed, and trying again is no help."""
+    raised = aiohttp.ClientConnectorCertificateError(
+        Mock(host="papsms.com", port=443, is_ssl=True), ssl.SSLCertVerificationError("no")
+    )
+    mocked_aiohttp.post("https://papsms.com/numbers/purchase", exception=raised)
+    with pytest.raises(ConnectError, match="certificate of papsms") as caught:
+        await send("https://papsms.com", PURCHASE)
+    assert not caught.value.retryable
+
+
+async def test_a_request_that_aiohttp_refuses_is_certain() -> None:
+    """A session whose settings don't allow the request sends nothing, and says so at once."""
+
+    async def refuse(*_: object) -> None:
+        raise RuntimeError("hidden")
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(refuse)
+    async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+        with pytest.raises(ConnectError, match="RuntimeError") as caught:
+            await send("http://127.0.0.1:9", PURCHASE, session=session)
+    assert not caught.value.retryable
+    assert "hidden" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
