@@ -170,18 +170,19 @@ class Database:
                 ticket = self.store.ticket(connection)
             return results
 
-        tries = 0
+        tries_left = _TRIES
         while True:
-            tries += 1
+            tries_left -= 1
             try:
                 return await self._transaction(work, write=True)
             except Exception as error:
-                if tries < _TRIES and self.store.should_repeat(error):
-                    continue
                 failure = error
+            done = False if ticket is None else await self._was_committed(ticket)
+            if done:
+                return results
+            # Nothing of it is in the database, unless nobody knows.
+            if done is None or not tries_left or not self.store.should_repeat(failure):
                 break
-        if ticket is not None and await self._was_committed(ticket):
-            return results
         if len(writes) > 1 and self.store.explain(failure) is None:
             # One of them can't be stored; the others shall be.
             return [(await self._commit([write]))[0] for write in writes]

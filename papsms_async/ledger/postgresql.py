@@ -50,9 +50,11 @@ _SENTENCES = {
     "57": ("can't be reached: the server is stopping or starting", True),
     "57014": ("does not answer in time", True),
     "58": ("can't be read or written: the server's disk reports an error", False),
+    "25P03": ("ended the connection, because a transaction took too long", True),
     "XX": ("is damaged, says the server; restore it from a backup", False),
 }
-_REPEAT = frozenset({"40001", "40P01"})
+# Met another transaction; or the connection was ended, together with the transaction.
+_REPEAT = frozenset({"40001", "40P01", "57P01", "57P02", "25P03"})
 
 
 class PostgresStore:
@@ -139,7 +141,7 @@ class PostgresStore:
                 return self._error("does not answer in time", None, retryable=True)
             if isinstance(one, OSError):
                 return self._error("can't be reached", None, retryable=True)
-            if isinstance(one, asyncpg.InterfaceError) and not isinstance(one, ValueError):
+            if _is_closed(one):
                 return self._error(_SENTENCES["08"][0], None, retryable=True)
         return None
 
@@ -163,7 +165,17 @@ class PostgresStore:
 
     def should_repeat(self, error: BaseException) -> bool:
         """See `Store.should_repeat`."""
-        return any(getattr(one, "sqlstate", None) in _REPEAT for one in chain(error))
+        errors = chain(error)
+        states = [str(getattr(one, "sqlstate", None)) for one in errors]
+        return any(state in _REPEAT or state.startswith("08") for state in states) or any(
+            _is_closed(one) for one in errors
+        )
 
     def _error(self, sentence: str, state: str | None, retryable: bool) -> LedgerError:
         return LedgerError(f"{self.where} {sentence}.", code=state, retryable=retryable)
+
+
+def _is_closed(error: BaseException) -> bool:
+    # The driver's own errors: of its state, if they are not of a value that it was given.
+    closed = (asyncpg.InterfaceError, asyncpg.InternalClientError)
+    return isinstance(error, closed) and not isinstance(error, ValueError)

@@ -51,7 +51,10 @@ class Store(Protocol):
         ...
 
     def should_repeat(self, error: BaseException) -> bool:
-        """Whether the transaction was undone only because it met another one."""
+        """Whether the transaction was undone for a reason that is gone when it is carried out anew.
+
+        It met another one, or lost its connection.
+        """
         ...
 
 
