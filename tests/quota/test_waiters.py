@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from papsms_async.bucket import EPSILON
 from papsms_async.models import QuotaProfile, RateLimit
 from papsms_async.quota import LocalQuota, Permit, Priority, Ticket
 from papsms_async.testing import VirtualTimeLoop, run_virtual, virtual_time
@@ -81,6 +82,22 @@ async def test_newcomers_never_overtake_equals() -> None:
             group.create_task(wait(number))
             await asyncio.sleep(0.31)  # faster than permits come
     assert served == list(range(200))
+
+
+@virtual_time
+async def test_a_newcomer_in_front_of_a_late_timer_does_not_jump_the_queue() -> None:
+    """Whoever comes after a permit is ready and before the timer fires stands behind the others."""
+    quota, loop = LocalQuota(LIMIT), asyncio.get_running_loop()
+    for permit in await use_up(quota):
+        permit.answered()
+    elder, newcomers = quota.enqueue(), list[Ticket]()
+    assert quota._timer is not None
+    # As near before the timer as counts as the same instant.
+    loop.call_at(quota._timer.when() - EPSILON / 2, lambda: newcomers.append(quota.enqueue()))
+    (await elder).answered()
+    served = loop.time()
+    (await newcomers[0]).answered()
+    assert loop.time() > served + 1
 
 
 @virtual_time
