@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -40,6 +40,8 @@ _LOGGER.addFilter(_is_ours)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _SHUTDOWN_GRACE = 0.05
 """Seconds for answers under way; then their handlers are cancelled, hanging ones included."""
+_HALF_CLOSE_GRACE = 0.05
+"""Seconds from the end of what a client sends until its connection counts as idle."""
 _LINGERING = 0.25
 """Seconds for the rest of a body that was refused as too large, so that the answer is not lost."""
 
@@ -102,14 +104,7 @@ class SandboxServer:
         Raises:
             OSError: The address cannot be listened on.
         """
-        self._http = web.Server(
-            self._answer,
-            handler_cancellation=True,
-            keepalive_timeout=self._keepalive,
-            lingering_time=_LINGERING,
-            access_log=None,
-            logger=_LOGGER,
-        )
+        self._http = web.Server(self._answer, handler_cancellation=True)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._protocol, self._host, self._port)
 
@@ -135,10 +130,29 @@ class SandboxServer:
     def _protocol(self) -> asyncio.BaseProtocol:
         if self._http is None or self.engine.refuses_connection():
             return _Refusing()
-        return self._http()
+        return _Connection(
+            self._http,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._keepalive,
+            lingering_time=_LINGERING,
+            access_log=None,
+            logger=_LOGGER,
+        )
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, _Connection)  # noqa: S101 - made by _protocol
         body = await _read(request)
+        connection.answering = True
+        try:
+            response = await self._reply(request, body)
+        finally:
+            connection.answering = False
+        if connection.half_closed:
+            response.force_close()
+        return response
+
+    async def _reply(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         # Arrival is when the request has been read; nothing is awaited until it is executed.
         asked = SandboxRequest(
             request.method, request.raw_path, {**request.headers}, body, request.remote or ""
@@ -166,12 +180,38 @@ class SandboxServer:
                 _close(request)
                 return partial
             case Delivery.HANG:
-                await asyncio.Event().wait()  # until the client leaves or the server closes
+                await _hang(request)
             case Delivery.DROP:
                 _close(request)
             case Delivery.REFUSE:
                 _reset(request.transport)
         return web.Response()  # goes nowhere: the transport is closed
+
+
+class _Connection(web.RequestHandler):
+    """A connection whose client may close its own side and still gets its answer.
+
+    A client that has left looks the same at first, so an idle or hanging connection is closed.
+    """
+
+    __slots__ = ("answering", "half_closed")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.answering = False
+        self.half_closed = False
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Keep the connection, unless there is nothing to be answered."""
+        self.half_closed = True
+        # What came together with the end has not been looked at yet.
+        asyncio.get_running_loop().call_later(_HALF_CLOSE_GRACE, self.leave)
+        return True
+
+    def leave(self) -> None:
+        """Close the connection if nothing is being answered."""
+        if not self.answering and self.transport is not None:
+            self.transport.close()
 
 
 class _Refusing(asyncio.Protocol):
@@ -196,6 +236,15 @@ async def _read(request: web.BaseRequest) -> bytes:
     except (web.RequestPayloadError, ValueError):
         return b""
     return b"".join(chunks)
+
+
+async def _hang(request: web.BaseRequest) -> None:
+    """Wait until the client leaves or the server closes; either cancels this."""
+    if isinstance(request.protocol, _Connection):
+        request.protocol.answering = False
+        if request.protocol.half_closed:
+            request.protocol.leave()
+    await asyncio.Event().wait()
 
 
 def _close(request: web.BaseRequest) -> None:

@@ -100,6 +100,15 @@ async def test_http_1_0_without_keep_alive(server: SandboxServer) -> None:
     assert json.loads(body)["success"] is True
 
 
+@pytest.mark.parametrize("latency", [0.0, 0.1])
+async def test_a_client_that_closes_its_side(latency: float) -> None:
+    """A client that closes its sending side after the request still gets the answer."""
+    engine = SandboxEngine(SandboxConfig(latency=latency))
+    async with asyncio.timeout(15), SandboxServer(engine) as server:
+        answer = await exchange(server, purchase_head(), PURCHASE, half_close=True)
+        assert parse(answer)[0] == 200
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 async def test_keep_alive_and_pipelining(server: SandboxServer, version: str) -> None:
     """Several requests over one connection are answered in order."""
