@@ -22,117 +22,17 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Generator
 from heapq import heapify, heappop, heappush
-from typing import Any
 
 from papsms_async.bucket import Bucket, Pace, QuotaHint
-from papsms_async.errors import RateLimitedError
 from papsms_async.models import QuotaProfile, RateLimit
 from papsms_async.quota.base import Priority, QuotaStatistics
 from papsms_async.quota.refusals import PROBATION, Refusals
+from papsms_async.quota.tickets import GRANTED, REFUSED, WAITING, LocalPermit, LocalTicket
 
 _log = logging.getLogger("papsms_async.quota")
 
-_WAITING, _GRANTED, _TAKEN, _WITHDRAWN, _REFUSED = range(5)
-
 _FEW_STALE = 64
-
-
-class LocalPermit:
-    """See `papsms_async.quota.Permit`."""
-
-    __slots__ = ("_number", "_open", "_quota")
-
-    def __init__(self, quota: LocalQuota, number: int) -> None:
-        self._quota = quota
-        self._number = number
-        self._open = True
-
-    def answered(self) -> None:
-        """See `papsms_async.quota.Permit.answered`."""
-        if self._open:
-            self._open = False
-            self._quota._answered(self._number)
-
-    def lost(self, grace: float | None = None) -> None:
-        """See `papsms_async.quota.Permit.lost`."""
-        if self._open:
-            self._open = False
-            self._quota._lost(self._number, grace)
-
-    def unsent(self) -> None:
-        """See `papsms_async.quota.Permit.unsent`."""
-        if self._open:
-            self._open = False
-            self._quota._unsent(self._number)
-
-
-class LocalTicket:
-    """See `papsms_async.quota.Ticket`."""
-
-    __slots__ = ("_age", "_future", "_permit", "_quota", "_retry_after", "_state", "_version")
-
-    def __init__(self, quota: LocalQuota, age: int) -> None:
-        self._quota = quota
-        self._age = age
-        self._version = 0
-        self._state = _WAITING
-        self._future: asyncio.Future[None] | None = None
-        self._permit: LocalPermit | None = None
-        self._retry_after: float | None = None
-
-    def __await__(self) -> Generator[Any, None, LocalPermit]:
-        if self._future is not None or self._state == _TAKEN:
-            raise RuntimeError("A ticket can be awaited only once.")
-        if self._state == _WAITING:
-            self._future = self._quota._new_future()
-            try:
-                yield from self._future
-            except BaseException:
-                # Cancelled while waiting, or between the grant and the wake-up: either way nobody
-                # receives the permit.
-                self.withdraw()
-                raise
-        if self._state == _REFUSED:
-            raise _refusal(self._retry_after)
-        if self._permit is None:
-            raise asyncio.CancelledError
-        self._state = _TAKEN
-        permit, self._permit = self._permit, None
-        return permit
-
-    def reprioritise(self, priority: Priority) -> None:
-        """See `papsms_async.quota.Ticket.reprioritise`."""
-        if self._state == _WAITING:
-            self._quota._reprioritise(self, priority)
-
-    def withdraw(self) -> None:
-        """See `papsms_async.quota.Ticket.withdraw`."""
-        state, self._state = self._state, _WITHDRAWN
-        if state == _WAITING:
-            self._quota._forget()
-            if self._future is not None:
-                self._future.cancel()
-        elif state == _GRANTED and self._permit is not None:
-            permit, self._permit = self._permit, None
-            permit.unsent()
-        else:
-            self._state = state
-
-    def _wake(self, state: int) -> None:
-        self._state = state
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-
-def _refusal(retry_after: float | None) -> RateLimitedError:
-    return RateLimitedError(
-        "The service turned requests away and wants to be left alone for"
-        f" {math.ceil(retry_after or 0)} s, which is longer than this client waits by itself.",
-        http_status=429,
-        retry_after=retry_after,
-    )
 
 
 class LocalQuota:
@@ -193,10 +93,10 @@ class LocalQuota:
         ticket = LocalTicket(self, self._drawn)
         if now < self._refusing_until:
             ticket._retry_after = self._refusing_until - now
-            ticket._state = _REFUSED
+            ticket._state = REFUSED
         elif not self._waiting and now < self._refusals.restore_at and self._ready(now):
             ticket._permit = self._issue(now)
-            ticket._state = _GRANTED
+            ticket._state = GRANTED
         else:
             heappush(self._heap, (priority, ticket._age, 0, ticket))
             self._waiting += 1
@@ -264,7 +164,7 @@ class LocalQuota:
                 ticket = entry[3]
                 self._waiting -= 1
                 ticket._permit = self._issue(now)
-                ticket._wake(_GRANTED)
+                ticket._wake(GRANTED)
         self._set_timer(when if self._waiting else math.inf)
 
     def _set_timer(self, when: float) -> None:
@@ -340,7 +240,7 @@ class LocalQuota:
         self._waiting = 0
         for ticket in refused:
             ticket._retry_after = self._refusing_until - now
-            ticket._wake(_REFUSED)
+            ticket._wake(REFUSED)
 
     def _fall_back(self, now: float) -> None:
         self._fallbacks += 1
@@ -392,7 +292,7 @@ class LocalQuota:
 
 def _is_live(entry: tuple[Priority, int, int, LocalTicket]) -> bool:
     _, _, version, ticket = entry
-    return ticket._state == _WAITING and ticket._version == version
+    return ticket._state == WAITING and ticket._version == version
 
 
 def _order(entry: tuple[Priority, int, int, LocalTicket]) -> tuple[Priority, int, int]:
