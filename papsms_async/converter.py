@@ -14,12 +14,13 @@ import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, TypeVar
-
-import cattrs
-from cattrs.gen import make_dict_structure_fn, override
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from papsms_async.models import Activation, Country
+
+if TYPE_CHECKING:
+    import cattrs
 
 T = TypeVar("T")
 
@@ -196,7 +197,16 @@ def number(value: Any) -> float:
     return result
 
 
-def _build() -> cattrs.Converter:
+@cache
+def converter() -> cattrs.Converter:
+    """Return the one converter of all values of `papsms_async.models`.
+
+    Unstructured, money and instants are texts. It is built at the first call, so that importing
+    this library costs little more than importing aiohttp.
+    """
+    import cattrs
+    from cattrs.gen import make_dict_structure_fn, override
+
     built = cattrs.Converter()
     built.register_structure_hook(str, lambda value, _: text(value))
     built.register_structure_hook(int, lambda value, _: count(value))
@@ -228,19 +238,17 @@ def _build() -> cattrs.Converter:
     return built
 
 
-converter = _build()
-"""The converter of all values of `papsms_async.models`; money and instants become texts in JSON."""
-
-
 def structure(value: Any, cls: type[T]) -> T:
     """Return ``value``, as read from JSON, as a ``cls``. Unknown keys are ignored.
 
     Raises:
         ValueRefusedError: It does not fit; the message names the fields.
     """
+    from cattrs import ClassValidationError
+
     try:
-        return converter.structure(value, cls)
-    except cattrs.ClassValidationError as error:
+        return converter().structure(value, cls)
+    except ClassValidationError as error:
         grouped, other = error.group_exceptions()
         names = sorted({note.name for _, note in grouped})
         reason = ", ".join(names) if names else type(other[0]).__name__ if other else "its form"

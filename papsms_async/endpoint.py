@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from importlib.metadata import PackageNotFoundError, version
-from urllib.request import getproxies, proxy_bypass
+from functools import cache
 
 from yarl import URL
 
@@ -68,25 +67,27 @@ def check_key(key: str) -> None:
 
 
 def headers_for(request: WireRequest, key: str) -> dict[str, str]:
+    """Return the headers of ``request``. They hold the key: keep them out of locals."""
     headers = {
         "Authorization": f"Bearer {key}",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
-        "User-Agent": USER_AGENT,
+        "User-Agent": user_agent(),
     }
     if request.body is not None:
         headers["Content-Type"] = "application/json"
     return headers
 
 
-def _user_agent() -> str:
+@cache
+def user_agent() -> str:
+    """Return this library's name and version."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"papsms-async/{version('papsms-async')}"
     except PackageNotFoundError:  # run from a checkout that is not installed
         return "papsms-async"
-
-
-USER_AGENT = _user_agent()
 
 
 def proxy_for(base_url: str) -> URL | None:
@@ -96,6 +97,8 @@ def proxy_for(base_url: str) -> URL | None:
         ConfigurationError: It is no HTTP proxy. The message does not show it: it may hold a
             password.
     """
+    from urllib.request import getproxies, proxy_bypass  # slow to import, and seldom needed
+
     url = URL(base_url)
     host = url.host or ""
     if is_loopback(host) or proxy_bypass(host):

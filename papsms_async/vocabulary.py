@@ -10,6 +10,7 @@ Source: API.md, "What is not documented", error codes.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TypeAlias
 
 from papsms_async.errors import (
@@ -118,94 +119,97 @@ _PREFIX = re.compile(r"(?:ERROR|ERR|E|API|PAPSMS)_(?=.)")
 _SUFFIX = re.compile(r"_(?:ERROR|ERR|EXCEPTION)$")
 
 # In this order: "already cancelled" before "cancel", "too many activations" before "too many".
-_PHRASES: tuple[tuple[re.Pattern[str], ErrorClass], ...] = tuple(
-    (re.compile(rf"\b(?:{phrase})\b"), error)
-    for phrase, error in (
-        (
-            r"too many (?:\w+ ){0,3}(?:activations?|orders?|numbers)|"
-            r"(?:activations?|orders?) limit|max(?:imum)? (?:\w+ ){0,3}(?:activations|orders)",
-            TooManyActivationsError,
-        ),
-        (
-            r"too early|early cancel|wait (?:\w+ ){0,5}before cancel\w*|"
-            r"(?:can ?not|can t|unable to) (?:be )?cancel\w* "
-            r"(?:\w+ ){0,4}(?:yet|before|until|so soon)|"
-            r"cancel\w* (?:\w+ ){0,4}(?:only after|not yet|available after|possible after)",
-            EarlyCancelError,
-        ),
-        (
-            r"already (?:been )?(?:finish|complet|cancel|clos|refund|expir|releas)\w*",
-            AlreadyFinishedError,
-        ),
-        (
-            r"(?:can ?not|can t|could not|unable to) (?:be )?cancel\w*|"
-            r"cancel\w* (?:\w+ ){0,2}(?:not allowed|denied|not possible|impossible|forbidden)|"
-            r"sms (?:\w+ ){0,3}(?:received|arrived)",
-            CannotCancelError,
-        ),
-        (
-            r"(?:activation|order) (?:\w+ ){0,2}(?:finished|completed|cancell?ed|expired|closed)",
-            AlreadyFinishedError,
-        ),
-        (
-            r"ip (?:\w+ ){0,8}(?:not (?:\w+ )?(?:allowed|whitelisted|permitted|authori[sz]ed)|"
-            r"forbidden|denied|restricted)|not allowed (?:\w+ ){0,3}ip",
-            AddressNotAllowedError,
-        ),
-        (
-            r"(?:account|user|key|ip|you|is|are|been|was|temporarily|permanently|temp) "
-            r"(?:\w+ ){0,3}(?:banned|blocked|suspended|locked)|account (?:\w+ ){0,3}disabled|"
-            r"(?:banned|blocked|suspended) (?:account|user)",
-            AccountBlockedError,
-        ),
-        (
-            r"(?:insufficient|not enough|no|low|out of|too little|lack of) (?:\w+ )?"
-            r"(?:balance|funds?|money|credits?|deposit)|payment required|top up|"
-            r"balance (?:\w+ ){0,4}(?:low|insufficient|empty|not enough|exhausted)",
-            InsufficientBalanceError,
-        ),
-        (
-            r"(?:invalid|bad|wrong|missing|unknown|expired|revoked|incorrect|no) (?:\w+ )?"
-            r"(?:api key|key|token|credentials|authentication|authori[sz]ation)|unauthori[sz]ed|"
-            r"(?:key|token) (?:\w+ ){0,4}(?:invalid|expired|revoked|required|missing|incorrect|"
-            r"disabled|not found|not valid|wrong)|not authenticated|authentication failed",
-            AuthenticationError,
-        ),
-        (
-            r"rate limit\w*|too many (?:\w+ )?requests?|throttl\w+|slow down|"
-            r"requests? limit|limit of requests|request rate",
-            RateLimitedError,
-        ),
-        (
-            r"no (?:\w+ ){0,3}(?:numbers?|phones?|stock)|(?:out of|not in) stock|sold out|"
-            r"(?:numbers?|phones?) (?:\w+ ){0,4}(?:not available|unavailable|not found|ended)",
-            NoNumbersError,
-        ),
-        (
-            r"no (?:such )?(?:activation|order)|(?:activation|order)(?: id)? (?:\w+ ){0,3}"
-            r"(?:not found|not exist|unknown|invalid|missing)|"
-            r"(?:invalid|bad|wrong|unknown) (?:activation|order)(?: id)?",
-            ActivationNotFoundError,
-        ),
-        (
-            r"(?:invalid|bad|unknown|wrong|unsupported|missing|no such) country|"
-            r"country (?:\w+ ){0,4}(?:not found|not supported|not available|not exist|invalid|"
-            r"unknown|required|missing|unsupported|unavailable)",
-            InvalidCountryError,
-        ),
-        (
-            r"(?:invalid|bad|unknown|wrong|unsupported|missing|no such) service|"
-            r"service (?:\w+ ){0,4}(?:not found|not supported|not exist|invalid|unknown|required|"
-            r"missing|unsupported|not offered|not available (?:in|for))",
-            InvalidServiceError,
-        ),
-        (
-            r"internal (?:server )?error|maintenance|temporarily unavailable|"
-            r"service (?:is )?(?:currently )?unavailable|something went wrong",
-            ServiceError,
-        ),
-    )
+_PHRASES: tuple[tuple[str, ErrorClass], ...] = (
+    (
+        r"too many (?:\w+ ){0,3}(?:activations?|orders?|numbers)|"
+        r"(?:activations?|orders?) limit|max(?:imum)? (?:\w+ ){0,3}(?:activations|orders)",
+        TooManyActivationsError,
+    ),
+    (
+        r"too early|early cancel|wait (?:\w+ ){0,5}before cancel\w*|"
+        r"(?:can ?not|can t|unable to) (?:be )?cancel\w* "
+        r"(?:\w+ ){0,4}(?:yet|before|until|so soon)|"
+        r"cancel\w* (?:\w+ ){0,4}(?:only after|not yet|available after|possible after)",
+        EarlyCancelError,
+    ),
+    (
+        r"already (?:been )?(?:finish|complet|cancel|clos|refund|expir|releas)\w*",
+        AlreadyFinishedError,
+    ),
+    (
+        r"(?:can ?not|can t|could not|unable to) (?:be )?cancel\w*|"
+        r"cancel\w* (?:\w+ ){0,2}(?:not allowed|denied|not possible|impossible|forbidden)|"
+        r"sms (?:\w+ ){0,3}(?:received|arrived)",
+        CannotCancelError,
+    ),
+    (
+        r"(?:activation|order) (?:\w+ ){0,2}(?:finished|completed|cancell?ed|expired|closed)",
+        AlreadyFinishedError,
+    ),
+    (
+        r"ip (?:\w+ ){0,8}(?:not (?:\w+ )?(?:allowed|whitelisted|permitted|authori[sz]ed)|"
+        r"forbidden|denied|restricted)|not allowed (?:\w+ ){0,3}ip",
+        AddressNotAllowedError,
+    ),
+    (
+        r"(?:account|user|key|ip|you|is|are|been|was|temporarily|permanently|temp) "
+        r"(?:\w+ ){0,3}(?:banned|blocked|suspended|locked)|account (?:\w+ ){0,3}disabled|"
+        r"(?:banned|blocked|suspended) (?:account|user)",
+        AccountBlockedError,
+    ),
+    (
+        r"(?:insufficient|not enough|no|low|out of|too little|lack of) (?:\w+ )?"
+        r"(?:balance|funds?|money|credits?|deposit)|payment required|top up|"
+        r"balance (?:\w+ ){0,4}(?:low|insufficient|empty|not enough|exhausted)",
+        InsufficientBalanceError,
+    ),
+    (
+        r"(?:invalid|bad|wrong|missing|unknown|expired|revoked|incorrect|no) (?:\w+ )?"
+        r"(?:api key|key|token|credentials|authentication|authori[sz]ation)|unauthori[sz]ed|"
+        r"(?:key|token) (?:\w+ ){0,4}(?:invalid|expired|revoked|required|missing|incorrect|"
+        r"disabled|not found|not valid|wrong)|not authenticated|authentication failed",
+        AuthenticationError,
+    ),
+    (
+        r"rate limit\w*|too many (?:\w+ )?requests?|throttl\w+|slow down|"
+        r"requests? limit|limit of requests|request rate",
+        RateLimitedError,
+    ),
+    (
+        r"no (?:\w+ ){0,3}(?:numbers?|phones?|stock)|(?:out of|not in) stock|sold out|"
+        r"(?:numbers?|phones?) (?:\w+ ){0,4}(?:not available|unavailable|not found|ended)",
+        NoNumbersError,
+    ),
+    (
+        r"no (?:such )?(?:activation|order)|(?:activation|order)(?: id)? (?:\w+ ){0,3}"
+        r"(?:not found|not exist|unknown|invalid|missing)|"
+        r"(?:invalid|bad|wrong|unknown) (?:activation|order)(?: id)?",
+        ActivationNotFoundError,
+    ),
+    (
+        r"(?:invalid|bad|unknown|wrong|unsupported|missing|no such) country|"
+        r"country (?:\w+ ){0,4}(?:not found|not supported|not available|not exist|invalid|"
+        r"unknown|required|missing|unsupported|unavailable)",
+        InvalidCountryError,
+    ),
+    (
+        r"(?:invalid|bad|unknown|wrong|unsupported|missing|no such) service|"
+        r"service (?:\w+ ){0,4}(?:not found|not supported|not exist|invalid|unknown|required|"
+        r"missing|unsupported|not offered|not available (?:in|for))",
+        InvalidServiceError,
+    ),
+    (
+        r"internal (?:server )?error|maintenance|temporarily unavailable|"
+        r"service (?:is )?(?:currently )?unavailable|something went wrong",
+        ServiceError,
+    ),
 )
+
+
+@cache
+def _patterns() -> tuple[tuple[re.Pattern[str], ErrorClass], ...]:
+    return tuple((re.compile(rf"\b(?:{phrase})\b"), error) for phrase, error in _PHRASES)
+
 
 _MAX_PROSE = 300
 """Characters of a message that are looked at: the reason stands at its begin."""
@@ -260,7 +264,7 @@ def by_word(word: str) -> ErrorClass | None:
 def by_prose(message: str) -> ErrorClass | None:
     """Return the class for an error that is told in words, or in a code that is not in `WORDS`."""
     plain = normalise(message).replace("_", " ").lower()
-    return next((error for pattern, error in _PHRASES if pattern.search(plain)), None)
+    return next((error for pattern, error in _patterns() if pattern.search(plain)), None)
 
 
 def by_words(code: str | None, message: str | None) -> ErrorClass | None:

@@ -231,5 +231,5 @@ def test_values_survive_json(cost: Decimal, at: datetime, code: str | None, full
         status="received", sms=Sms(code=code, full_text=full_text, received_at=at)
     )
     for value in (activation, status, Country(code="de", price=abs(cost), available=3)):
-        written = json.dumps(converter.unstructure(value))
+        written = json.dumps(converter().unstructure(value))
         assert structure(json.loads(written), type(value)) == value

@@ -133,9 +133,9 @@ def test_corpus(case: dict[str, Any]) -> None:
     if "error" not in expected:
         value = read(case["operation"], answer)
         seen = (
-            [converter.unstructure(country) for country in value]
+            [converter().unstructure(country) for country in value]
             if isinstance(value, tuple)
-            else converter.unstructure(value)
+            else converter().unstructure(value)
         )
         assert seen == expected["value"]
         return
