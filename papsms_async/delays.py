@@ -55,6 +55,7 @@ HALF_LIFE_SECONDS = 4 * 3600.0
 THIN = 30.0
 """Below this weight (in observations) a (service, country) counts as thinly observed."""
 
+USUAL_TIMEOUT = 60.0
 REBUILD_SHARE = 0.1
 MAX_KEYS = 4096
 _RESCALE_ABOVE = 1e9
@@ -269,6 +270,18 @@ class DelayModel:
         self._kappa = kappa
         self._grow = 2.0 ** (1.0 / HALF_LIFE_OBSERVATIONS)
         self._counts: OrderedDict[tuple[str, ...], _Counts] = OrderedDict()
+
+    @classmethod
+    def for_timeout(cls, timeout: float) -> DelayModel:
+        """Make a model whose cold start suits callers that wait `timeout` seconds.
+
+        The guide's callers wait 60 s and more, and get `COLD_START`. Who waits less knows of a
+        faster service (a test service, most likely), so its delays are believed to be shorter in
+        proportion.
+        """
+        if timeout >= USUAL_TIMEOUT:
+            return cls()
+        return cls(prior=COLD_START.scaled(timeout / USUAL_TIMEOUT))
 
     def observe(self, service: str, country: str, *, age: float, arrived: bool, at: float) -> None:
         """Learn from one activation: its SMS came at `age`, or had not come by `age`.

@@ -294,3 +294,10 @@ def test_counts_survive_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delays, "_RESCALE_ABOVE", 1.5)
     feed(other, arrivals(12.0, 0.8, 0.08, seed=11), 800, timeout=120.0)
     assert one.law(*KIND).hazards == pytest.approx(other.law(*KIND).hazards, rel=1e-9)
+
+
+@pytest.mark.parametrize(("timeout", "median"), [(1200.0, 15.0), (60.0, 15.0), (12.0, 3.0)])
+def test_cold_start_suits_the_timeout(timeout: float, median: float) -> None:
+    """Callers that wait less than a minute are taken to know of a faster service."""
+    law = DelayModel.for_timeout(timeout).law(*KIND)
+    assert law.survival(median) == pytest.approx(0.55, abs=0.01)
