@@ -56,8 +56,7 @@ __all__ = [
 ]
 
 PRICES: tuple[float, ...] = tuple(2.0 ** (k / 2) for k in range(-10, 18))
-"""The prices in use, in seconds a request: two an octave from 1/32 s to 362 s. A grid, so that
-plans can be kept."""
+"""The prices in use, seconds a request: a grid, two an octave, so that plans can be kept."""
 
 BULK_FACTOR = 1.75
 """Price while purchases wait in line, in mean SMS delays: 28 s where the mean is 16 s.
@@ -84,8 +83,7 @@ AGE_BINS = 24
 
 STEPS = 240
 DECENT_GAP = 2.0
-"""The service asks not to be polled more often than about every 2 s (less for timeouts under two
-minutes)."""
+"""The service asks for polls about every 2 s at most; less for timeouts under two minutes."""
 
 HORIZON = 45.0
 HORIZON_SHARE = 0.375
@@ -125,12 +123,12 @@ class PollPlan:
     ages: tuple[float, ...]
     mean_polls: float
     mean_duration: float
-    _gap: float = attrs.field(repr=False)
-    _grid: tuple[float, ...] = attrs.field(repr=False)
-    _intercepts: tuple[float, ...] = attrs.field(repr=False)
-    _next: tuple[int, ...] = attrs.field(repr=False)
-    _spent: tuple[float, ...] = attrs.field(repr=False)
-    _alive: tuple[float, ...] = attrs.field(repr=False)
+    _gap: float = attrs.field(alias="gap", repr=False)
+    _grid: tuple[float, ...] = attrs.field(alias="grid", repr=False)
+    _intercepts: tuple[float, ...] = attrs.field(alias="intercepts", repr=False)
+    _next: tuple[int, ...] = attrs.field(alias="next", repr=False)
+    _spent: tuple[float, ...] = attrs.field(alias="spent", repr=False)
+    _alive: tuple[float, ...] = attrs.field(alias="alive", repr=False)
     _demand: dict[float, tuple[float, ...]] = attrs.field(init=False, factory=dict, repr=False)
 
     def next_poll(self, last: float, now: float | None = None) -> float | None:
@@ -150,8 +148,7 @@ class PollPlan:
         grid = self._grid
         last = max(0.0, last)
         node = bisect_right(grid, last) - 1
-        # The best node is monotone in `last`, so it lies between those of the two neighbours on
-        # the grid.
+        # The best node is monotone in `last`: it lies between those of the two neighbours.
         low, high = self._next[node], self._next[node + 1]
         survival = self.law.survival(last)
         best = len(grid) - 1
@@ -276,7 +273,6 @@ def _solve(
                 break
             front, value = front + 1, other
         best[node] = queue[front]
-        # price * S(l) + I(l) - l * S(l) + minimum, less I(l).
         intercepts[node] = (price - grid[node]) * x + value
     return intercepts, best
 
