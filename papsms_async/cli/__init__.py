@@ -11,17 +11,18 @@ __all__ = ["main"]
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run ``papsms`` with ``args`` (the process's own by default) and exit with its status."""
-    from papsms_async.cli.signals import ignore_late, interrupt_early
-
     try:
+        from papsms_async.cli.early import ignore_late, interrupt_early
+
         interrupt_early()
+        # Loading all of it takes a moment, in which Ctrl-C must not show a traceback.
         from papsms_async.cli.entry import run
 
         code = run(args)
+        ignore_late()
     except KeyboardInterrupt:
         code = 130
-        _say("papsms: interrupted before anything was begun")
-    ignore_late()
+        _say("papsms: interrupted")
     _flush()
     sys.exit(code)
 

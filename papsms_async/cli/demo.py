@@ -22,16 +22,16 @@ from papsms_async.cli.session import Session, Sink
 from papsms_async.models import RateLimit, VerificationResult
 
 if TYPE_CHECKING:
-    from papsms_async.manager import ManagerStatistics
     from papsms_async.sandbox import SandboxEngine
+    from papsms_async.statistics import ManagerStatistics
 
 LIMIT = RateLimit(150, 10.0)
 """The account's limit: 150 requests in any 10 s."""
-DELAY = "lognormal:2.5/0.5"
-"""When SMS arrive: half of them within 2.5 s."""
+DELAY = "lognormal:2/0.5"
+"""When SMS arrive: half of them within 2 s."""
 LATENCY = 0.03
 """Seconds that each answer takes."""
-TIMEOUT = 7.0
+TIMEOUT = 6.0
 """Seconds to wait for an SMS."""
 
 _ORDINARY = (
@@ -75,8 +75,8 @@ class _Keeping(Sink):
 def demo_jobs(count: int = 40) -> list[Job]:
     """Return the verifications of the demo: ordinary ones, and some of each usual trouble."""
     special = [
-        Job("test-never", "us", sms_timeout=5.0),
-        Job("test-never", "gb", sms_timeout=5.0),
+        Job("test-never", "us", sms_timeout=4.0),
+        Job("test-never", "gb", sms_timeout=4.0),
         Job("whatsapp", "zz", fallbacks=("us",)),
         Job("telegram", "xx", fallbacks=("zz", "gb")),
         Job("google", "zz"),

@@ -45,7 +45,6 @@ def _table(report: DemoReport) -> Table:
     from rich import box
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
-    table.add_column("#", justify="right")
     table.add_column("number", no_wrap=True)
     table.add_column("service", no_wrap=True)
     table.add_column("country", no_wrap=True)
@@ -68,7 +67,6 @@ def _row(report: DemoReport, result: VerificationResult) -> list[str | Text]:
     if activation is not None and activation.country != country:
         country += f" > {activation.country}"
     return [
-        str(getattr(result.request, "line", "")),
         "-" if activation is None else _mask(activation.phone_number),
         result.request.service,
         country,

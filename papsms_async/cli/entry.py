@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from papsms_async.cli.exit_codes import ExitCode
-from papsms_async.cli.failures import CommandError, exit_code_of, sentence_of
+from papsms_async.cli.failures import CommandError, as_clause, exit_code_of, sentence_of
 from papsms_async.cli.progress import say
 from papsms_async.errors import PapSMSError
 
@@ -31,7 +31,7 @@ def run(args: Sequence[str] | None) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
-        say(f"papsms: {_sentence(error.format_message())}{hint}")
+        say(f"papsms: {as_clause(error.format_message())}{hint}")
         return ExitCode.USAGE
     except CommandError as error:
         say(f"papsms: {error.message}")
@@ -53,8 +53,3 @@ def run(args: Sequence[str] | None) -> int:
         )
         return ExitCode.DEFECT
     return int(code) if isinstance(code, int) else ExitCode.OK
-
-
-def _sentence(message: str) -> str:
-    text = " ".join(message.split()).rstrip(".")
-    return text[:1].lower() + text[1:]

@@ -82,7 +82,7 @@ def sentence_of(error: BaseException) -> str:
         if isinstance(error, kind):
             return advice + (f" [{error.code}]" if error.code else "")
     if isinstance(error, PapSMSError):
-        return " ".join(error.message.split()).rstrip(".")
+        return as_clause(error.message)
     # The text of a foreign error may hold what it was raised over.
     return f"unexpected error ({type(error).__name__})"
 
@@ -95,3 +95,10 @@ def stops_buying(error: BaseException | None) -> bool:
     return isinstance(error, AccountError | ConfigurationError | LedgerError) and not (
         isinstance(error, PapSMSError) and error.retryable
     )
+
+
+def as_clause(message: str) -> str:
+    """Return a sentence of the library so that it can follow ``papsms:``."""
+    text = " ".join(message.split()).rstrip(".")
+    begins_a_word = text[:1].isupper() and (text[1:2].islower() or text[1:2] == " ")
+    return text[:1].lower() + text[1:] if begins_a_word else text

@@ -8,8 +8,6 @@ _OVER = frozenset({EventKind.COMPLETED, EventKind.CANCELLED, EventKind.EXPIRED})
 _ANSWERED = frozenset(
     {EventKind.PURCHASED, EventKind.NOT_PURCHASED, EventKind.PURCHASE_UNKNOWN, EventKind.CANCELLING}
 )
-SHOWN = 20
-"""Ids that a sentence names at most."""
 
 
 class Holdings:
@@ -55,9 +53,8 @@ class Holdings:
         parts = []
         if self._numbers:
             ids = self.open
-            names = ", ".join(ids[:SHOWN]) + (" ..." if len(ids) > SHOWN else "")
             noun = "activation" if len(ids) == 1 else "activations"
-            parts.append(f"{len(ids)} {noun} not finished: {names}")
+            parts.append(f"{len(ids)} {noun} not finished: {', '.join(ids)}")
         if self._asked:
             noun = "purchase" if len(self._asked) == 1 else "purchases"
             parts.append(f"{len(self._asked)} {noun} sent and not answered, maybe charged")

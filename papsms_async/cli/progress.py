@@ -18,7 +18,7 @@ import attrs
 from papsms_async.models import Outcome
 
 if TYPE_CHECKING:
-    from papsms_async.manager import ManagerStatistics
+    from papsms_async.statistics import ManagerStatistics
 
 LIVE_INTERVAL = 0.2
 """Seconds between two pictures of the live bar."""
@@ -289,13 +289,15 @@ class Live(_Repeating):
             total=max(1, tally.total) if tally.total is not None else None,
             completed=min(tally.done, tally.total) if tally.total is not None else 0,
             pulse=tally.total is None,
+            complete_style="green",
+            finished_style="green",
         )
         top.add_row(bar, f"{self._share()}  {self._seconds()}")
         style = "green" if tally.outcomes[Outcome.COMPLETED] == tally.done else "yellow"
         flow = f"in flight {numbers.in_flight} · waiting for an SMS {numbers.waiting_for_sms}"
         if numbers.owed:
             flow += f" · to finish {numbers.owed}"
-        rows = [
+        rows: list[Table | Text] = [
             top,
             Text(tally.words(), style=style),
             Text(flow),

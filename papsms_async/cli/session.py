@@ -18,9 +18,9 @@ from papsms_async.cli.exec_flow import ExecFlow
 from papsms_async.cli.exit_codes import ExitCode, gravest
 from papsms_async.cli.failures import CommandError, exit_code_of, sentence_of, stops_buying
 from papsms_async.cli.holdings import Holdings
-from papsms_async.cli.progress import Progress, Tally, money_words, say
+from papsms_async.cli.progress import Progress, Silent, Tally, money_words, say
 from papsms_async.cli.signals import Interrupts
-from papsms_async.errors import ConnectError, Execution, LedgerError, ManagerClosedError
+from papsms_async.errors import ConnectError, Execution, LedgerError, ManagerClosedError, Money
 from papsms_async.events import VerificationEvent
 from papsms_async.models import Outcome, VerificationResult
 
@@ -147,11 +147,13 @@ class Session:
     async def _consume(self, jobs: Iterable[Job] | AsyncIterable[Job]) -> None:
         async for result in self.manager.run(jobs, flow=self.flow):
             error = result.error
-            if isinstance(error, ManagerClosedError) and not result.attempts:
+            if result.activation is None and _never_bought(error):
                 continue  # nothing was done for it
+            self._judge(result)
+            if self.fatal is not None and not self._answered:
+                continue  # nothing can be done for any: one sentence says it, and no line each
             self.tally.outcomes[result.outcome] += 1
             self.sink.result(result)
-            self._judge(result)
             await self.sink.room()
 
     def _judge(self, result: VerificationResult) -> None:
@@ -161,9 +163,9 @@ class Session:
             self._unreachable += 1
             hopeless = self._unreachable >= (UNREACHABLE if self._answered else 1)
         else:
-            self._unreachable = 0
-            self._answered = True
             hopeless = stops_buying(error)
+            self._unreachable = 0
+            self._answered = self._answered or not hopeless
         if self.explain and error is not None and not hopeless:
             say(f"papsms: {sentence_of(error)}")
         if hopeless and self.fatal is None and not self._stopped:
@@ -201,7 +203,8 @@ class Session:
         left = ""
         if tally.total is not None and (not_begun := tally.total - tally.done) > 0:
             left = f"; {not_begun} row{'s' * (not_begun != 1)} not begun"
-        self.progress_summary(f"{tally.words()} | {money_words(numbers)}{left}")
+        if tally.done or self.fatal is None:
+            self._summarise(f"{tally.words()} | {money_words(numbers)}")
         codes = [ExitCode.OK]
         if any(tally.outcomes[o] for o in Outcome if o is not Outcome.COMPLETED) or tally.invalid:
             codes.append(ExitCode.NOT_ALL_COMPLETED)
@@ -224,13 +227,14 @@ class Session:
             codes.append(ExitCode.OWED)
         return gravest(*codes)
 
-    def progress_summary(self, text: str) -> None:
-        """Say the last line of the progress."""
-        from papsms_async.cli.progress import Silent
-
+    def _summarise(self, text: str) -> None:
         if not isinstance(self.progress, Silent):
             self.progress.note(f"papsms: {text}")
 
     def _released(self) -> str:
         released = self.holdings.released
         return f"{released} number{'s' * (released != 1)} released"
+
+
+def _never_bought(error: BaseException | None) -> bool:
+    return isinstance(error, ManagerClosedError) and error.money is Money.NOT_CHARGED

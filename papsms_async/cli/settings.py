@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from papsms_async.cli.exit_codes import ExitCode
-from papsms_async.cli.failures import CommandError
+from papsms_async.cli.failures import CommandError, as_clause
 from papsms_async.errors import ConfigurationError
 from papsms_async.models import Budget, QuotaProfile, RateLimit
 
@@ -112,13 +112,13 @@ class Connection:
         try:
             KeyRing(source if isinstance(source, str) else source())
         except ConfigurationError as error:
-            raise CommandError(_sentence(error), ExitCode.KEY) from error
+            raise CommandError(as_clause(error.message), ExitCode.KEY) from error
         try:
             return PapSMSClient(
                 source, base_url=self.base_url, rate_limit=rate_limit, timeout=self.timeout
             )
         except ConfigurationError as error:
-            raise CommandError(_sentence(error)) from error
+            raise CommandError(as_clause(error.message)) from error
 
 
 def rate_limit(text: str | None, profile: str | None = None) -> RateLimit:
@@ -130,7 +130,7 @@ def rate_limit(text: str | None, profile: str | None = None) -> RateLimit:
     try:
         limit = RateLimit.parse(text or os.environ.get(LIMIT) or "60/60s")
     except ConfigurationError as error:
-        raise CommandError(_sentence(error)) from error
+        raise CommandError(as_clause(error.message)) from error
     if profile is None:
         return limit
     return attrs.evolve(limit, profile=QuotaProfile(profile))
@@ -152,7 +152,7 @@ def budget(max_spend: str | None, worst_price: str | None) -> Budget | None:
             return Budget(limit, min(DEFAULT_WORST_PRICE, limit))
         whole = Budget(limit, worst_price.lstrip("$"))
     except ConfigurationError as error:
-        raise CommandError(_sentence(error)) from error
+        raise CommandError(as_clause(error.message)) from error
     if whole.worst_price > limit:
         raise CommandError("--worst-price is above --max-spend: nothing could be bought")
     return whole
@@ -174,7 +174,7 @@ def open_manager(client: PapSMSClient, **options: Any) -> Any:
     try:
         return ActivationManager(client, **options)
     except ConfigurationError as error:
-        raise CommandError(_sentence(error)) from error
+        raise CommandError(as_clause(error.message)) from error
 
 
 def reason(error: OSError) -> str:
@@ -202,7 +202,3 @@ def _reread_key(path: Path) -> str:
     except CommandError as error:
         # Asked in the middle of a request, where only errors of the library are expected.
         raise ConfigurationError(f"The API key: {error.message}.") from error
-
-
-def _sentence(error: ConfigurationError) -> str:
-    return error.message.rstrip(".")
