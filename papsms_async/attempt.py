@@ -119,8 +119,8 @@ def failure_of(error: Exception, attempt: Attempt, base_url: str) -> TransportEr
         return ConnectError(f"The proxy makes no connection to {where}.")
     if isinstance(error, TimeoutError):
         return ConnectError(f"No connection to {where} in time.")
-    if isinstance(error, OSError):
-        os_error: OSError = error
+    if isinstance(error, OSError | aiohttp.ClientConnectionError):
+        os_error: Exception = error
         if isinstance(error, aiohttp.ClientConnectorError):
             os_error = error.os_error
         return ConnectError(f"No connection to {where} ({type(os_error).__name__}).")

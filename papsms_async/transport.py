@@ -160,6 +160,7 @@ class AiohttpTransport:
                 continue  # aiohttp has closed it; sooner or later it makes a new one
 
     async def _read(self, response: aiohttp.ClientResponse) -> WireAnswer:
+        # A body that is not read to its end is not waited for: aiohttp closes its connection.
         body = bytearray()
         defect = None
         try:
@@ -171,8 +172,6 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
             # The head is there: its status may tell, and an id may be read from what came.
             defect = Defect.LOST
-        if defect is not None:
-            response.close()
         whole = bytes(body[: self._max_answer_bytes])
         encoding = response.headers.get("Content-Encoding", "").strip().lower()
         if encoding not in ("", "identity"):

@@ -235,6 +235,10 @@ async def test_connections_are_kept_for_what_may_be_repeated() -> None:
         for _ in range(2):
             await transport.send(PURCHASE, key=KEY, timeout=5)
         assert server.connections == 3
+        # The service, too, knows that nothing more comes on a purchase's connection.
+        assert [b"Connection: close" in request for request in server.requests] == [
+            request.startswith(b"POST /api/v1/numbers/purchase") for request in server.requests
+        ]
         await transport.aclose()
         await transport.aclose()
 
@@ -254,11 +258,29 @@ async def test_nothing_is_sent_twice_by_itself(own: bool, nasty: Behaviour) -> N
         sent: list[int] = []
         with pytest.raises(AnswerLostError):
             await transport.send(STATUS, key=KEY, timeout=5, on_sent=lambda: sent.append(1))
-        assert (len(server.requests), sent) == (2, [1])
+        assert (len(server.requests), server.connections, sent) == (2, 1, [1])
         assert (await transport.send(STATUS, key=KEY, timeout=5)).status == 200
         await transport.aclose()
         if session is not None:
             await session.close()
+
+
+async def test_nothing_is_sent_again_on_another_pooled_connection() -> None:
+    """With a second kept-alive connection at hand, it is not used for another attempt either."""
+    arrived = asyncio.Barrier(2)
+
+    async def together(_: asyncio.StreamReader, writer: asyncio.StreamWriter, __: bytes) -> None:
+        await arrived.wait()
+        writer.write(OK)
+
+    server = Server(together, together, hang_up, OK)
+    async with server.running() as url:
+        transport = AiohttpTransport(url)
+        await asyncio.gather(*(transport.send(STATUS, key=KEY, timeout=5) for _ in range(2)))
+        with pytest.raises(AnswerLostError):
+            await transport.send(STATUS, key=KEY, timeout=5)
+        assert (len(server.requests), server.connections) == (3, 2)
+        await transport.aclose()
 
 
 async def test_aiohttp_alone_would_send_twice() -> None:
@@ -681,6 +703,17 @@ async def test_a_proxy_is_used_and_its_refusal_is_certain(monkeypatch: pytest.Mo
     assert sent == []
 
 
+async def test_a_proxy_that_hangs_up_is_certain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tunnel, no request; the next try may find the proxy well."""
+    server = Server(hang_up)
+    async with server.running() as url:
+        monkeypatch.setenv("https_proxy", url.removesuffix("/api/v1"))
+        with pytest.raises(ConnectError) as caught:
+            await send("https://service.example", PURCHASE)
+    assert caught.value.retryable
+    assert len(server.requests) == 1
+
+
 # Sessions that are no real ones ------------------------------------------------------------------
 
 
@@ -692,6 +725,24 @@ async def test_a_mocked_session_answers(mocked_aiohttp: aioresponses) -> None:
     sent: list[int] = []
     got = await send("https://papsms.com/api/v1", PURCHASE, on_sent=lambda: sent.append(1))
     assert (got.status, got.body, sent) == (402, b'{"success": false}', [1])
+
+
+async def test_a_cancelled_mocked_attempt_counts_as_sent(mocked_aiohttp: aioresponses) -> None:
+    """Where nothing is traced, nobody knows; so it may have been sent."""
+    waiting = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    mocked_aiohttp.post("https://papsms.com/numbers/purchase", callback=never)
+    sent: list[int] = []
+    task = asyncio.create_task(send("https://papsms.com", PURCHASE, on_sent=lambda: sent.append(1)))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sent == [1]
 
 
 async def test_a_certificate_that_is_not_trusted_is_certain(mocked_aiohttp: aioresponses) -> None:
