@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from papsms_async.errors import LedgerError, PapSMSError
 from papsms_async.ledger import schema
-from papsms_async.ledger.store import WRITE, Store
+from papsms_async.ledger.store import Store
 from papsms_async.ledger.writer import Batch, Write, Writer
 
 _log = logging.getLogger("papsms_async.ledger")
@@ -145,7 +145,7 @@ class Database:
                 await stack.enter_async_context(self._turns)
             assert self._engine is not None  # noqa: S101 (closing waits for whoever comes here)
             connection = await stack.enter_async_context(self._engine.connect())
-            await connection.execution_options(**{WRITE: write})
+            await connection.execution_options(**self.store.options(write=write))
             await stack.enter_async_context(connection.begin())
             return await connection.run_sync(work)
 

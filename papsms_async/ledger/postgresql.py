@@ -89,6 +89,10 @@ class PostgresStore:
         """See `Store.where`."""
         return f"The ledger on PostgreSQL at {self._name}"
 
+    def options(self, *, write: bool) -> dict[str, Any]:
+        """See `Store.options`."""
+        return {} if write else {"isolation_level": "REPEATABLE READ"}
+
     async def connect(self) -> AsyncEngine:
         """See `Store.connect`."""
         return create_async_engine(

@@ -177,16 +177,18 @@ class SqlLedger:
             free = or_(ENTRIES.c.lease_until.is_(None), ENTRIES.c.lease_until < at)
             wanted = ENTRIES.c.state.in_([state.value for state in states])
             # SQLite drops FOR UPDATE silently; there BEGIN IMMEDIATE keeps all others out.
+            # Elsewhere a CTE that locks is evaluated once; a sub-select might be more than once.
             chosen = (
                 select(ENTRIES.c.seq)
                 .where(wanted, free)
                 .order_by(ENTRIES.c.seq)
                 .limit(limit)
                 .with_for_update(skip_locked=True)
+                .cte("chosen")
             )
             rows = batch.connection.execute(
                 update(ENTRIES)
-                .where(ENTRIES.c.seq.in_(chosen), wanted, free)
+                .where(ENTRIES.c.seq.in_(select(chosen.c.seq)), wanted, free)
                 .values(
                     owner=owner,
                     fence=ENTRIES.c.fence + 1,

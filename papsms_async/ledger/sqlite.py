@@ -31,11 +31,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from papsms_async.errors import LedgerError
-from papsms_async.ledger.store import WRITE, chain
+from papsms_async.ledger.store import chain
 
 _log = logging.getLogger("papsms_async.ledger")
 
 _WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
+
+_WRITE = "papsms_write"
+"""The execution option that makes a transaction begin as a writer."""
 
 _SENTENCES = {
     "SQLITE_BUSY": "is locked by another process; try again once that has finished",
@@ -73,6 +76,10 @@ class SqliteStore:
     def where(self) -> str:
         """See `Store.where`."""
         return f"The ledger {self._path}"
+
+    def options(self, *, write: bool) -> dict[str, Any]:
+        """See `Store.options`."""
+        return {_WRITE: write}
 
     async def connect(self) -> AsyncEngine:
         """See `Store.connect`."""
@@ -163,7 +170,13 @@ class SqliteStore:
     def _on_connect(self, connection: Any, record: Any) -> None:
         cursor = connection.cursor()
         level = "FULL" if self._wal else "EXTRA"
-        for pragma in (f"synchronous={level}", "trusted_schema=OFF", "cell_size_check=ON"):
+        for pragma in (
+            f"synchronous={level}",
+            # What is purged or overwritten is gone from the file, too.
+            "secure_delete=ON",
+            "trusted_schema=OFF",
+            "cell_size_check=ON",
+        ):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -196,7 +209,7 @@ async def _journal_is(driver: Any, wanted: str) -> bool:
 
 
 def _on_begin(connection: Connection) -> None:
-    write = connection.get_execution_options().get(WRITE, False)
+    write = connection.get_execution_options().get(_WRITE, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from papsms_async.errors import LedgerError
-
-WRITE = "papsms_write"
-"""The execution option that makes a transaction begin as a writer, where that differs."""
 
 
 class Store(Protocol):
@@ -25,6 +22,13 @@ class Store(Protocol):
     @property
     def single(self) -> bool:
         """Whether all statements share one connection."""
+        ...
+
+    def options(self, *, write: bool) -> dict[str, Any]:
+        """Return the execution options of a transaction that writes, or that only reads.
+
+        One that reads sees one state from its first to its last statement.
+        """
         ...
 
     async def connect(self) -> AsyncEngine:

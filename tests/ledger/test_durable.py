@@ -343,3 +343,56 @@ async def test_ledgers_open_a_fresh_database_at_once(database: str, opened: Open
     """Whoever comes second finds what the first one made."""
     ledgers = await asyncio.gather(*(opened(database) for _ in range(5)))
     assert all([await ledger.entries() == () for ledger in ledgers])
+
+
+_WRITER = """
+import asyncio, sys
+from datetime import UTC, datetime
+from papsms_async.ledger import LedgerEntry, open_ledger
+from papsms_async.lifecycle import State
+
+async def write(ledger, number):
+    now = datetime.now(UTC)
+    await ledger.add(LedgerEntry(intent_id=f"{number}", state=State.SENDING, service="x",
+                                 country="us", created_at=now, updated_at=now))
+    print(f"added {number}", flush=True)
+    await ledger.move(f"{number}", State.SENDING, State.WAITING, event="bought", at=now)
+    print(f"moved {number}", flush=True)
+
+async def main(database):
+    ledger = open_ledger(database)
+    await ledger.open()
+    for start in range(0, 1_000_000, 7):
+        await asyncio.gather(*(write(ledger, number) for number in range(start, start + 7)))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 40])
+async def test_what_a_killed_process_was_told_is_there(
+    database: str, opened: Opened, acknowledged: int
+) -> None:
+    """After SIGKILL in the middle of writing every acknowledged write is whole."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _WRITER, database, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    lines = [await process.stdout.readline() for _ in range(acknowledged)]
+    process.kill()
+    lines += (await process.stdout.read()).splitlines(keepends=True)
+    await process.wait()
+    ledger = await opened(database)
+    found = {entry.intent_id: entry for entry in await ledger.entries()}
+    told = [line.split() for line in lines if line.endswith(b"\n")]
+    assert len(told) >= acknowledged
+    for word, number in told:
+        entry = found[number.decode()]
+        assert entry.state is State.WAITING or word == b"added"
+    # The server may still be at the last transaction: what is read first may be older.
+    for intent_id, entry in found.items():
+        events = [line.event for line in await ledger.history(intent_id)]
+        later = await ledger.get(intent_id)
+        assert events in (["intent"], ["intent", "bought"])
+        assert len(events) == 2 or entry.state is State.SENDING
+        assert len(events) == 1 or later.state is State.WAITING

@@ -11,6 +11,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from papsms_async.errors import LedgerError
 from papsms_async.ledger import LedgerEntry
 from papsms_async.ledger.sql import SqlLedger
 from papsms_async.ledger.sqlite import SqliteStore
+from papsms_async.lifecycle import State
+from papsms_async.models import Sms
 
 Make = Callable[..., LedgerEntry]
 Opened = Callable[..., Any]
@@ -150,6 +153,24 @@ async def test_a_journal_that_others_use_is_waited_for_and_then_told(path: Path)
         assert caught.value.retryable
     await ledger.open()
     await ledger.aclose()
+
+
+async def test_what_is_purged_is_gone_from_the_file(
+    path: Path, opened: Opened, make_entry: Make, now: datetime
+) -> None:
+    """No number and no code can be read from the free space of the file."""
+    ledger = await opened(str(path))
+    for number in range(30):
+        sms = Sms(code="847291", full_text="Your code: 847291")
+        await ledger.add(
+            make_entry(f"{number}", state=State.COMPLETED, phone_number="+14155550123", sms=sms)
+        )
+    content = path.read_bytes()
+    assert b"847291" in content
+    assert await ledger.purge(now + timedelta(days=1)) == 30
+    content = path.read_bytes()
+    assert b"847291" not in content
+    assert b"4155550123" not in content
 
 
 # Failures ----------------------------------------------------------------------------------------
