@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from functools import cache
 
 from yarl import URL
 
+from papsms_async._version import __version__
 from papsms_async.errors import ConfigurationError
 from papsms_async.wire import WireRequest
+
+USER_AGENT = f"papsms-async/{__version__}"
 
 
 class Secret(str):
@@ -72,22 +74,11 @@ def headers_for(request: WireRequest, key: str) -> dict[str, str]:
         "Authorization": f"Bearer {key}",
         "Accept": "application/json",
         "Accept-Encoding": "identity",
-        "User-Agent": user_agent(),
+        "User-Agent": USER_AGENT,
     }
     if request.body is not None:
         headers["Content-Type"] = "application/json"
     return headers
-
-
-@cache
-def user_agent() -> str:
-    """Return this library's name and version."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"papsms-async/{version('papsms-async')}"
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "papsms-async"
 
 
 def proxy_for(base_url: str) -> URL | None:

@@ -17,7 +17,7 @@ import pytest
 from aioresponses import aioresponses
 from yarl import URL
 
-from papsms_async.endpoint import check_base_url, proxy_for, user_agent
+from papsms_async.endpoint import USER_AGENT, check_base_url, proxy_for
 from papsms_async.errors import (
     AnswerLostError,
     ConfigurationError,
@@ -199,8 +199,8 @@ async def test_a_request_is_as_documented(slash: str) -> None:
     assert f"Authorization: Bearer {KEY}".encode() in head
     assert b"Accept: application/json" in head
     assert b"Content-Type: application/json" in head
-    assert f"User-Agent: {user_agent()}".encode() in head
-    assert user_agent().startswith("papsms-async")
+    assert f"User-Agent: {USER_AGENT}".encode() in head
+    assert USER_AGENT.startswith("papsms-async/")
     assert body == PURCHASE.body
 
 
