@@ -96,4 +96,5 @@ class Writer:
             for _, _, future in (*batch, *self._waiting):
                 if not future.done():
                     future.set_exception(LedgerError("The ledger was stopped while it wrote."))
+                    future.exception()  # no complaint where nobody is left to ask for it
             self._waiting.clear()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
@@ -106,6 +108,35 @@ async def test_a_cancelled_reader_poisons_nothing(
     await asyncio.gather(task, return_exceptions=True)
     await ledger.add(make_entry("intent-2"))
     assert len(await ledger.entries()) == 2
+
+
+def test_a_loop_that_ends_in_the_middle_ends_quietly(
+    database: str, make_entry: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Leaving without closing neither hangs nor complains, and the database stays whole."""
+
+    async def leave() -> list[asyncio.Task[None]]:
+        ledger = open_ledger(database)
+        await ledger.open()
+        tasks = [asyncio.create_task(ledger.add(make_entry(f"{n}"))) for n in range(20)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return tasks
+
+    async def look() -> int:
+        ledger = open_ledger(database)
+        await ledger.open()
+        count = len(await ledger.entries())
+        await ledger.aclose()
+        return count
+
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        tasks = asyncio.run(leave())
+        assert all(task.cancelled() for task in tasks)
+        del tasks
+        gc.collect()
+    assert "never retrieved" not in caplog.text
+    assert asyncio.run(look()) in (0, 20)
 
 
 @pytest.mark.parametrize("turns", [1, 4, 30])
@@ -283,6 +314,16 @@ async def test_a_newer_schema_is_refused(database: str, opened: Opened) -> None:
         await connection.run_sync(schema.write_meta, "schema", "99")
     await ledger.aclose()
     with pytest.raises(LedgerError, match=r"newer version of papsms-async \(schema 99"):
+        await opened(database)
+
+
+async def test_an_unreadable_version_is_one_sentence(database: str, opened: Opened) -> None:
+    """A database that was tampered with is not guessed about."""
+    ledger = await opened(database)
+    async with ledger._database._engine.begin() as connection:
+        await connection.run_sync(schema.write_meta, "schema", "one")
+    await ledger.aclose()
+    with pytest.raises(LedgerError, match="does not say which version"):
         await opened(database)
 
 

@@ -11,9 +11,12 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from papsms_async.errors import LedgerError
 from papsms_async.ledger import LedgerEntry, open_ledger
+from papsms_async.ledger.postgresql import PostgresStore
 from papsms_async.lifecycle import State
 
 Make = Callable[..., LedgerEntry]
@@ -60,6 +63,37 @@ async def test_a_refused_connection_is_one_sentence(
     assert error.__context__ is None
     assert "secret" not in repr(error) + str(error) + repr(ledger)
     assert "ann" not in str(error).replace("can", "") + repr(ledger)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (TimeoutError(), "does not answer in time"),
+        (PoolTimeoutError(), "is too busy"),
+        (ConnectionResetError(), "can't be reached"),
+        (asyncpg.InterfaceError("closed"), "lost the connection"),
+        (asyncpg.DiskFullError("secret"), "the server's disk is full"),
+        (asyncpg.InsufficientPrivilegeError("secret"), "lacks a permission"),
+        (asyncpg.ReadOnlySQLTransactionError("secret"), "is read-only"),
+        (asyncpg.DataCorruptedError("secret"), "is damaged"),
+    ],
+)
+def test_each_failure_has_its_sentence(error: Exception, sentence: str) -> None:
+    """Wrapped or not, a failure is told by what it is and never in the driver's words."""
+    store = PostgresStore("postgresql://ann:secret@db.example/shop")
+    for one in (error, DBAPIError("SELECT secret", None, error)):
+        found = store.explain(one)
+        assert found is not None
+        assert str(found).startswith("The ledger on PostgreSQL at db.example/shop ")
+        assert sentence in str(found)
+        assert "secret" not in str(found)
+
+
+def test_a_value_that_can_not_be_stored_is_no_failure_of_the_server() -> None:
+    """Such a write fails alone; see the writes beside it."""
+    store = PostgresStore("postgresql://db.example/shop")
+    assert store.explain(asyncpg.DataError("secret")) is None
+    assert not store.should_repeat(asyncpg.DataError("secret"))
 
 
 async def test_a_server_that_is_not_there_is_one_sentence() -> None:
