@@ -309,6 +309,14 @@ def main() -> None:
         row(f"{bound:>3}: FIFO", mean_score(partial(fifo, world), seeds))
         controller(world, f"{bound:>3}: controller")
 
+    heading("300 jobs, 60 in flight, by bulk price; controller")
+    for factor in (1.25, 1.75, 2.5, 4.0, 6.0, 8.0):
+
+        def with_factor(seed: int, factor: float = factor) -> Score:
+            return simulate(World(), Learning(World(), bulk_factor=factor), seed)
+
+        row(f"{factor:>4} mean SMS delays", mean_score(with_factor, seeds))
+
     heading("300 jobs, 60 in flight, by law; controller")
     for median in (5, 12, 30):
         for never in (0.08, 0.3):

@@ -26,6 +26,7 @@ from enum import IntEnum
 from typing import TypeAlias, TypeVar
 
 from papsms_async.bucket import QuotaHint
+from papsms_async.endpoint import Secret
 from papsms_async.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -115,7 +116,7 @@ def _checked(key: object) -> str:
             "The API key has a character that no key can have: check PAPSMS_API_KEY for quotes,"
             " spaces or line breaks."
         )
-    return key
+    return Secret(key)
 
 
 class Dispatcher:

@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from functools import partial
 
-from papsms_async.delays import COLD_START, DelayLaw, DelayModel
+from papsms_async.delays import DelayLaw, DelayModel
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
     AccountError,
@@ -54,8 +54,6 @@ SERVICE_END = {
 
 GRACE_SHARE = 0.1
 """Share of the timeout for which the last poll is repeated while the service can't be reached."""
-USUAL_TIMEOUT = 60.0
-"""Seconds from which on a timeout is a usual one. Source: API.md, "What the service asks"."""
 MISSES = 3
 """Polls in a row that may find no such activation before it is believed."""
 _EPSILON = 1e-6
@@ -105,9 +103,7 @@ class Poller:
         sms_timeout: float,
         delays: DelayModel | None = None,
     ) -> None:
-        # Whoever waits a few seconds only expects the SMS sooner than the usual law says.
-        scale = min(1.0, sms_timeout / USUAL_TIMEOUT)
-        self.delays = delays or DelayModel(prior=COLD_START.scaled(scale))
+        self.delays = delays or DelayModel.for_timeout(sms_timeout)
         self.line: Callable[[], tuple[Collection[VerificationRequest], bool]] = _empty_line
         self._dispatcher = dispatcher
         self._tasks = tasks
@@ -117,6 +113,7 @@ class Poller:
         self._controller = PriceController(max_in_flight=max_in_flight)
         self._price = self._controller.price([], supply=supply)
         self._watches: dict[Tracked, _Watch] = {}
+        self._laws: dict[tuple[str, str], DelayLaw] = {}
         self._due = 0
         self._finishes = 0
         # A few looks at the price per time in which the quota gives a handful of permits.
@@ -370,8 +367,10 @@ class Poller:
             due=self._due,
             backlog=endless,
         )
-        if price != self._price:
-            self._price = price
+        laws = {(w.tracked.entry.service, w.tracked.entry.country) for w in self._watches.values()}
+        known = {pair: self.delays.law(*pair) for pair in laws}
+        if price != self._price or known != self._laws:
+            self._price, self._laws = price, known
             for watch in self._watches.values():
                 if watch.failures == 0:
                     self._schedule(watch)

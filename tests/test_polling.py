@@ -325,12 +325,12 @@ def test_price_is_monotone(
 
 
 def test_bulk_price_follows_the_law() -> None:
-    """A long line holds the price near 28 s for the measured law, in proportion for others."""
+    """A long line holds the price near 64 s for the measured law, in proportion for others."""
     controller = PriceController()
     for scale in (0.1, 0.5, 1.0):
         group = InFlight(MEASURED.scaled(scale), 120.0 * scale, waiting=300)
         price = controller.price([group], supply=SUPPLY / scale)
-        assert price / scale == pytest.approx(28.0, rel=0.2)
+        assert price / scale == pytest.approx(64.0, rel=0.2)
 
 
 def test_bulk_price_does_not_run_away() -> None:
