@@ -1,5 +1,6 @@
-"""Tools for tests: virtual time."""
+"""Tools for tests: virtual time, and the service in memory."""
 
+from papsms_async.testing.memory_transport import MemoryService, MemoryTransport
 from papsms_async.testing.virtual_time import (
     DeadlockError,
     VirtualTimeLoop,
@@ -10,6 +11,8 @@ from papsms_async.testing.virtual_time import (
 
 __all__ = [
     "DeadlockError",
+    "MemoryService",
+    "MemoryTransport",
     "VirtualTimeLoop",
     "run_virtual",
     "virtual_runner",
