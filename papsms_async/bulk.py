@@ -33,7 +33,8 @@ class _Run:
         self._manager = manager
         self._requests = requests
         self._flow = flow
-        self._running: set[asyncio.Task[VerificationResult]] = set()
+        # In the order of their begin, so that equal runs do equal things in equal order.
+        self._running: dict[asyncio.Task[VerificationResult], None] = {}
         self._ended: deque[asyncio.Task[VerificationResult]] = deque()
         self._news = asyncio.Event()
         self._room = asyncio.Event()
@@ -60,9 +61,9 @@ class _Run:
 
     async def stop(self) -> None:
         """Stop reading and running; what was bought is released by the manager."""
-        tasks: set[asyncio.Task[VerificationResult] | asyncio.Task[None]] = {*self._running}
+        tasks: list[asyncio.Task[VerificationResult] | asyncio.Task[None]] = [*self._running]
         if self._feeder is not None:
-            tasks.add(self._feeder)
+            tasks.append(self._feeder)
         for task in tasks:
             task.cancel()
         if tasks:
@@ -102,11 +103,11 @@ class _Run:
         task = asyncio.create_task(
             self._manager.verify(request, flow=self._flow), name="papsms verification"
         )
-        self._running.add(task)
+        self._running[task] = None
         task.add_done_callback(self._on_end)
 
     def _on_end(self, task: asyncio.Task[VerificationResult]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         self._ended.append(task)
         self._news.set()
         self._room.set()

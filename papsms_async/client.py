@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -66,6 +67,7 @@ class PapSMSClient:
         quota: Your own limiter, for instance one that several clients share.
         transport: Another way to the service, for instance the in-memory one of
             `papsms_async.testing`.
+        rng: Randomness of all pauses; seed it to repeat a run exactly.
 
     Raises:
         ConfigurationError: There is no key, or an argument can't be used.
@@ -81,6 +83,7 @@ class PapSMSClient:
         session: aiohttp.ClientSession | None = None,
         quota: Quota | None = None,
         transport: Transport | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         if api_key is None:
             api_key = os.environ.get("PAPSMS_API_KEY", "")
@@ -95,9 +98,13 @@ class PapSMSClient:
         elif session is not None or base_url is not None:
             raise ConfigurationError("Pass either transport, or base_url and session.")
         self.rate_limit = rate_limit
-        self.quota: Quota = LocalQuota(rate_limit) if quota is None else quota
+        self.quota: Quota = LocalQuota(rate_limit, rng=rng) if quota is None else quota
         self.dispatcher = Dispatcher(
-            transport, self.quota, KeyRing(api_key), timeout=check_timeout("timeout", timeout)
+            transport,
+            self.quota,
+            KeyRing(api_key),
+            timeout=check_timeout("timeout", timeout),
+            rng=rng,
         )
         self._countries: tuple[Country, ...] | None = None
         self._countries_until = 0.0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import random
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
@@ -76,6 +77,7 @@ class ActivationManager:
         budget: What may be spent at most; ``None`` for no bound.
         drain_timeout: Seconds that closing waits for finishes that are owed.
         clock: Gives the present instant (aware, UTC); for tests.
+        rng: Randomness of pauses and of intent ids; seed it to repeat a run exactly. For tests.
 
     Raises:
         ConfigurationError: An argument can't be used.
@@ -91,6 +93,7 @@ class ActivationManager:
         budget: Budget | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
         clock: Callable[[], datetime] | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         limit = client.rate_limit
         supply = limit.requests / limit.per
@@ -114,13 +117,14 @@ class ActivationManager:
         if not isinstance(self._shared.ledger, MemoryLedger):
             self._shared.leases = Leases(self._shared.ledger)
         self._tasks = OwnedTasks()
-        self._desk = ReleaseDesk(client.dispatcher, self._tasks, self._shared)
+        self._desk = ReleaseDesk(client.dispatcher, self._tasks, self._shared, rng=rng)
         self._purchasing = Purchasing(
             client.dispatcher,
             self._tasks,
             self._shared,
             self._desk,
             max_in_flight=max_in_flight,
+            rng=rng,
         )
         self._poller = Poller(
             client.dispatcher,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import uuid
 from functools import partial
 
@@ -83,6 +84,7 @@ class Purchasing:
         shared: What the manager's parts share.
         releaser: Releases what was bought for nobody.
         max_in_flight: How many activations there may be at once.
+        rng: Where intent ids come from; ``None`` for ids that are unique in the world.
     """
 
     def __init__(
@@ -93,13 +95,16 @@ class Purchasing:
         releaser: Releaser,
         *,
         max_in_flight: int,
+        rng: random.Random | None = None,
     ) -> None:
+        self._rng = rng
         self._slots = asyncio.Semaphore(max_in_flight)
         self._dispatcher = dispatcher
         self._tasks = tasks
         self._shared = shared
         self._releaser = releaser
-        self._orders: set[Order] = set()
+        # In the order of their begin, so that equal runs do equal things in equal order.
+        self._orders: dict[Order, None] = {}
         self._paused: tuple[AccountError, float] | None = None
         self.closed = False
 
@@ -120,14 +125,14 @@ class Purchasing:
         The order holds a place in flight from before its purchase until `Order.free_slot`.
         """
         order = Order(request, self._slots)
-        self._orders.add(order)
+        self._orders[order] = None
         self._shared.publish(EventKind.QUEUED, request)
         order.task = self._tasks.spawn(self._buy(order), name="papsms purchase")
         order.task.add_done_callback(partial(self._done, order))
         return order
 
     def _done(self, order: Order, task: asyncio.Task[Tracked]) -> None:
-        self._orders.discard(order)
+        self._orders.pop(order, None)
         if task.cancelled() or task.exception() is not None:
             order.free_slot()
 
@@ -155,7 +160,7 @@ class Purchasing:
         request = order.request
         now = self._shared.clock()
         entry = LedgerEntry(
-            intent_id=uuid.uuid4().hex,
+            intent_id=self._new_id(),
             state=State.SENDING,
             service=request.service,
             country=country,
@@ -253,6 +258,11 @@ class Purchasing:
             ) from error
         else:
             await tracked.apply(Event.REFUSED, reason=name)
+
+    def _new_id(self) -> str:
+        if self._rng is None:
+            return uuid.uuid4().hex
+        return f"{self._rng.getrandbits(128):032x}"
 
     def _refuse_if_pointless(self, order: Order) -> None:
         if self.closed or order.abandoned:

@@ -21,7 +21,8 @@ class OwnedTasks:
     """A set of running tasks with strong references."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # In the order of their begin, so that equal runs do equal things in equal order.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -29,12 +30,12 @@ class OwnedTasks:
     def spawn(self, work: Coroutine[Any, Any, T], *, name: str) -> asyncio.Task[T]:
         """Start ``work``; an error that nobody awaits is logged by its type."""
         task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._done)
         return task
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.debug("%s ended with %s", task.get_name(), type(error).__name__)
 
@@ -44,13 +45,13 @@ class OwnedTasks:
         deadline = loop.time() + timeout
         # Tasks may start others, so look again until none is left.
         while self._tasks and (left := deadline - loop.time()) > 0:
-            await asyncio.wait(set(self._tasks), timeout=left)
+            await asyncio.wait(tuple(self._tasks), timeout=left)
         return len(self._tasks)
 
     async def cancel_all(self) -> None:
         """Cancel what still runs and wait until it is gone."""
         while self._tasks:
-            tasks = set(self._tasks)
+            tasks = tuple(self._tasks)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
