@@ -22,6 +22,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection
 from functools import partial
 
+import anyio
+
 from papsms_async.delays import DelayLaw, DelayModel
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
@@ -218,7 +220,7 @@ class Poller:
         # However long the queue or a block of the key: the wait for the SMS has an end.
         limit = max(watch.start + watch.timeout, loop.time()) + watch.grace
         try:
-            async with asyncio.timeout_at(limit):
+            with anyio.fail_after(limit - loop.time()):
                 status = await self._dispatcher.call(
                     status_request(tracked.activation.activation_id),
                     partial(read_status, activation_id=tracked.activation.activation_id),

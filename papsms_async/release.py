@@ -15,6 +15,8 @@ import logging
 import random
 from functools import partial
 
+import anyio
+
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
     ActivationNotFoundError,
@@ -65,7 +67,7 @@ class ReleaseDesk:
         self._shared = shared
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._owed: dict[str, Tracked] = {}
-        self._hurry = asyncio.Event()
+        self._hurry = anyio.Event()
         self.poller: Poller | None = None
 
     @property
@@ -113,13 +115,9 @@ class ReleaseDesk:
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but at closing no longer than a moment."""
-        if not self._hurry.is_set():
-            try:
-                async with asyncio.timeout(seconds):
-                    await self._hurry.wait()
-            except TimeoutError:
-                return
-        await asyncio.sleep(min(seconds, 1.0))
+        with anyio.move_on_after(seconds):
+            await self._hurry.wait()
+            await anyio.sleep(1.0)
 
     async def _try(self, tracked: Tracked, failures: int) -> tuple[tuple[Effect, ...], float]:
         """Send the finish once; return the effects of its answer, and how long to pause if any."""

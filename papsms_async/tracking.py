@@ -6,13 +6,13 @@ new state durable, and hands the effects on. Events of one purchase are applied 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
+import anyio
 import attrs
 
 from papsms_async.errors import ActivationEndedError, LedgerError, PapSMSError
@@ -94,11 +94,11 @@ class Tracked:
         self.purchased_at: datetime | None = None
         self.sms_at: datetime | None = None
         self.wait_error: PapSMSError | None = None
-        self.wait_over = asyncio.Event()
-        self.settled = asyncio.Event()
+        self.wait_over = anyio.Event()
+        self.settled = anyio.Event()
         self._shared = shared
         self._releaser = releaser
-        self._lock = asyncio.Lock()
+        self._lock = anyio.Lock()
 
     def __repr__(self) -> str:
         return f"<Tracked {self.entry.intent_id} {self.entry.state.value}>"

@@ -14,6 +14,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
+import anyio.lowlevel
+
 from papsms_async.client import PapSMSClient
 from papsms_async.errors import AnswerLostError, ConnectError
 from papsms_async.manager import ActivationManager
@@ -63,18 +66,18 @@ class MemoryTransport:
     ) -> WireAnswer:
         """See `papsms_async.transport.Transport.send`."""
         # A real transport gives way before it writes, and a caller may be cancelled there.
-        await asyncio.sleep(0)
+        await anyio.lowlevel.checkpoint()
         if on_sent is not None:
             on_sent()
         self.sent += 1
         try:
-            async with asyncio.timeout(timeout):
+            with anyio.fail_after(timeout):
                 return await self._exchange(request, key)
         except TimeoutError:
             raise AnswerLostError(f"No answer came within {timeout:g} s.") from None
 
     async def _exchange(self, request: WireRequest, key: str) -> WireAnswer:
-        await asyncio.sleep(self._up())
+        await anyio.sleep(self._up())
         headers = {"Authorization": f"Bearer {key}"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
@@ -90,18 +93,18 @@ class MemoryTransport:
         return await self._deliver(reply)
 
     async def _deliver(self, reply: SandboxReply) -> WireAnswer:
-        await asyncio.sleep(reply.delay)
+        await anyio.sleep(reply.delay)
         match reply.delivery:
             case Delivery.ANSWER:
-                await asyncio.sleep(self._down())
+                await anyio.sleep(self._down())
                 return WireAnswer(status=reply.status, headers=reply.headers, body=reply.body)
             case Delivery.REFUSE:
                 raise ConnectError("The service refused the connection.")
             case Delivery.HANG:
-                await asyncio.Event().wait()
+                await anyio.sleep_forever()
                 raise AssertionError("unreachable")
             case _:
-                await asyncio.sleep(self._down())
+                await anyio.sleep(self._down())
                 raise AnswerLostError("The connection broke before the whole answer was there.")
 
     async def aclose(self) -> None:
