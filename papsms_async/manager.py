@@ -33,7 +33,7 @@ from papsms_async.errors import (
     ManagerClosedError,
 )
 from papsms_async.events import EventHub, EventKind, EventStream, Listener
-from papsms_async.leases import Leases
+from papsms_async.leases import LEASE, Leases
 from papsms_async.ledger import Ledger, LedgerEntry, MemoryLedger, open_ledger
 from papsms_async.models import (
     Budget,
@@ -76,6 +76,8 @@ class ActivationManager:
             own, or ``None`` to keep it in memory, which a crash does not survive.
         budget: What may be spent at most; ``None`` for no bound.
         drain_timeout: Seconds that closing waits for finishes that are owed.
+        lease: Seconds, above 0, after which another process may take over what this one drove, once
+            it is dead, stopped or cut off from the ledger. Renewed three times as often.
         clock: Gives the present instant (aware, UTC); for tests.
         rng: Randomness of pauses and of intent ids; seed it to repeat a run exactly. For tests.
 
@@ -92,6 +94,7 @@ class ActivationManager:
         database: str | Ledger | None = None,
         budget: Budget | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
+        lease: float = LEASE,
         clock: Callable[[], datetime] | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -115,7 +118,7 @@ class ActivationManager:
             worst_price=WORST_PRICE if budget is None else budget.worst_price,
         )
         if not isinstance(self._shared.ledger, MemoryLedger):
-            self._shared.leases = Leases(self._shared.ledger)
+            self._shared.leases = Leases(self._shared.ledger, lease=check_timeout("lease", lease))
         self._tasks = OwnedTasks()
         self._desk = ReleaseDesk(client.dispatcher, self._tasks, self._shared, rng=rng)
         self._purchasing = Purchasing(
@@ -355,7 +358,7 @@ class ActivationManager:
 
         Purchases whose answer is not known become ``unknown`` and are never sent again; numbers
         with an SMS are completed, all others given back. What a living process drives is left
-        alone, so after a crash it takes up to a lease (a minute) until its purchases can be taken.
+        alone, so after a crash it takes up to a ``lease`` until its purchases can be taken.
 
         Args:
             dry_run: Only tell what would be done.
