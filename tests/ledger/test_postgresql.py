@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -155,10 +156,13 @@ async def test_a_row_that_another_process_holds_is_told(
 
 
 async def test_transactions_that_meet_wait_in_turn(
-    postgres_url: str, opened: Opened, make_entry: Make
+    postgres_url: str, opened: Opened, make_entry: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Processes that move the same entries in opposite orders don't block one another."""
     first, second = await opened(postgres_url), await opened(postgres_url)
+    repeated = []
+    for store in (first._database.store, second._database.store):
+        monkeypatch.setattr(store, "should_repeat", repeated.append)
     entries = [make_entry(f"{n:02}") for n in range(30)]
     await asyncio.gather(*map(first.add, entries))
     at = entries[0].created_at
@@ -173,6 +177,7 @@ async def test_transactions_that_meet_wait_in_turn(
         return_exceptions=True,
     )
     moved = [result for result in results if isinstance(result, LedgerEntry)]
+    assert repeated == []
     assert sorted(entry.intent_id for entry in moved) == ids
     for intent_id in ids:
         assert len(await first.history(intent_id)) == 2
@@ -224,6 +229,15 @@ async def test_commits_are_durable_even_where_the_server_is_lax(
         assert found == "on"
         bound = await connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout")
         assert bound.scalar() == "30s"
+
+
+async def test_a_read_sees_one_state(postgres_url: str, opened: Opened) -> None:
+    """A sum of several statements can't fall between the two halves of a purge."""
+    database = (await opened(postgres_url))._database
+    query = text("SHOW transaction_isolation")
+    assert await database.read(lambda connection: connection.scalar(query)) == "repeatable read"
+    found = await database.write(lambda batch: batch.connection.scalar(query))
+    assert found == "read committed"
 
 
 @asynccontextmanager

@@ -167,6 +167,7 @@ async def test_what_is_purged_is_gone_from_the_file(
         )
     content = path.read_bytes()
     assert b"847291" in content
+    assert await pragma(ledger, "secure_delete") == 1
     assert await ledger.purge(now + timedelta(days=1)) == 30
     content = path.read_bytes()
     assert b"847291" not in content
