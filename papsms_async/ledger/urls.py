@@ -84,10 +84,6 @@ def _store(database: str, lock_timeout: float) -> Store:
 
 
 def _postgres(address: str, lock_timeout: float) -> Store:
-    if importlib.util.find_spec("asyncpg") is None:
-        raise ConfigurationError(
-            "A ledger on PostgreSQL needs asyncpg: pip install 'papsms-async[postgres]'."
-        )
     try:
         parts = urlsplit(address)
         usable = not parts.fragment and bool(parts.netloc or parts.query)
@@ -98,6 +94,10 @@ def _postgres(address: str, lock_timeout: float) -> Store:
         usable = False
     if not usable:
         raise ConfigurationError(f"{_FORMS}; the address of the server can't be read.")
+    if importlib.util.find_spec("asyncpg") is None:
+        raise ConfigurationError(
+            "A ledger on PostgreSQL needs asyncpg: pip install 'papsms-async[postgres]'."
+        )
     from papsms_async.ledger.postgresql import PostgresStore
 
     return PostgresStore(address, lock_timeout=lock_timeout)

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -17,8 +16,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from papsms_async.errors import LedgerError
 from papsms_async.ledger import LedgerEntry, open_ledger
-from papsms_async.ledger.postgresql import PostgresStore
 from papsms_async.lifecycle import State
+
+asyncpg = pytest.importorskip(
+    "asyncpg", reason="asyncpg is not installed: it comes with papsms-async[postgres]"
+)
+from papsms_async.ledger.postgresql import PostgresStore  # noqa: E402 (it needs asyncpg)
 
 Make = Callable[..., LedgerEntry]
 Opened = Callable[..., Any]
