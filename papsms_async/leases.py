@@ -48,12 +48,17 @@ class Leases:
         self._until = loop.time() + self.lease
         self._task = loop.create_task(self._renew_for_ever(), name="papsms leases")
 
-    async def stop(self) -> None:
-        """Stop renewing and give all leases up, so that others need not wait for their end."""
+    async def suspend(self) -> None:
+        """Stop renewing; the leases that are held end by themselves."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = None
+
+    async def stop(self) -> None:
+        """Stop renewing and give all leases up, so that others need not wait for their end."""
+        if self._task is not None:
+            await self.suspend()
             try:
                 await self._ledger.release_leases(self.owner)
             except LedgerError as error:
