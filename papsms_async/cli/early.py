@@ -1,4 +1,4 @@
-"""Signals before there is an event loop, and after it; imports next to nothing, so it acts early."""
+"""Signals before there is an event loop and after it; imports next to nothing, to act early."""
 
 from __future__ import annotations
 
