@@ -87,11 +87,12 @@ class ReleaseDesk:
 
     async def _settle(self, tracked: Tracked) -> None:
         failures = 0
+        cut = False
         if self.poller is not None:
             self.poller.finish_waits(+1)
         try:
             while tracked.entry.is_owed:
-                effects, pause = await self._try(tracked, failures)
+                effects, pause = await self.attempt(tracked, failures)
                 if Effect.RETRY_FINISH in effects:
                     failures += 1
                     self._shared.publish(
@@ -102,6 +103,10 @@ class ReleaseDesk:
                         detail=tracked.entry.reason,
                     )
                     await self._pause(pause)
+        except asyncio.CancelledError:
+            # The manager's time is over: it stays owed, until a recovery pays it.
+            cut = True
+            raise
         except LedgerConflictError:
             _log.info("activation %s is driven elsewhere now", tracked.entry.activation_id)
         except IllegalEventError:
@@ -109,7 +114,8 @@ class ReleaseDesk:
         finally:
             if self.poller is not None:
                 self.poller.finish_waits(-1)
-            del self._owed[tracked.entry.intent_id]
+            if not cut:
+                del self._owed[tracked.entry.intent_id]
             # Nobody need wait for it any longer, whether it is finished or driven elsewhere.
             tracked.settled.set()
 
@@ -119,15 +125,30 @@ class ReleaseDesk:
             await self._hurry.wait()
             await anyio.sleep(1.0)
 
-    async def _try(self, tracked: Tracked, failures: int) -> tuple[tuple[Effect, ...], float]:
-        """Send the finish once; return the effects of its answer, and how long to pause if any."""
+    async def attempt(
+        self, tracked: Tracked, failures: int = 0
+    ) -> tuple[tuple[Effect, ...], float]:
+        """Send the finish once.
+
+        Args:
+            tracked: A purchase whose finish is owed.
+            failures: How often it failed before.
+
+        Returns:
+            The effects of the answer, and the seconds to pause before another try if it takes one.
+
+        Raises:
+            LedgerConflictError: Another process drives it.
+        """
         activation_id = tracked.entry.activation_id or ""
         status = (
             FinishStatus.COMPLETED if tracked.state is State.COMPLETING else FinishStatus.CANCELLED
         )
         now = asyncio.get_running_loop().time()
         hurry = self._hurry.is_set() or failures > 0
-        backoff = min(LONGEST_PAUSE, 1.0 * 2.0**failures) * (0.5 + self._rng.random() / 2)
+        # Bounded before the power: after a night of failures it would overflow.
+        power = min(failures, 20)
+        backoff = min(LONGEST_PAUSE, 1.0 * 2.0**power) * (0.5 + self._rng.random() / 2)
         try:
             await self._dispatcher.call(
                 finish_request(activation_id, status),
@@ -143,7 +164,7 @@ class ReleaseDesk:
             return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__), 0.0
         except EarlyCancelError as error:
             if status is FinishStatus.CANCELLED:
-                pause = error.retry_after or min(LONGEST_PAUSE, EARLY_PAUSE * 1.5**failures)
+                pause = error.retry_after or min(LONGEST_PAUSE, EARLY_PAUSE * 1.5**power)
                 return await tracked.apply(Event.TOO_EARLY, reason="too early to cancel"), pause
             return await self._failed(tracked, error), backoff
         except CannotCancelError:

@@ -99,5 +99,16 @@ async def test_what_is_owed_at_a_bounded_close_is_named_and_stays_owed(world, ca
         assert asyncio.get_running_loop().time() - start <= 21
         entry = await w.manager.ledger.get(activation.intent_id)
         assert entry.state is State.COMPLETING
+        assert w.manager.owed == (entry,)
     assert activation.activation_id in caplog.text
     assert "still owed" in caplog.text
+
+
+@virtual_time
+async def test_finish_outlasts_a_night_of_failures(world, settled):
+    """A finish that failed more than a thousand times is still tried again, once a minute."""
+    async with world(faults="finish:server_error#1-1100") as w:
+        await w.manager.verify("test-instant")
+        await asyncio.sleep(24 * 3600)
+        assert w.manager.owed == ()
+    settled(w.engine)
