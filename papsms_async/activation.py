@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from papsms_async.errors import ActivationEndedError, ActivationError
 from papsms_async.lifecycle import Event, State
@@ -24,7 +26,13 @@ class LiveActivation:
     """
 
     def __init__(
-        self, tracked: Tracked, poller: Poller, tasks: OwnedTasks, *, sms_timeout: float
+        self,
+        tracked: Tracked,
+        poller: Poller,
+        tasks: OwnedTasks,
+        *,
+        sms_timeout: float,
+        let_go: Callable[[Tracked], Coroutine[Any, Any, None]],
     ) -> None:
         self.request: VerificationRequest = tracked.request
         self.activation: Activation = tracked.activation
@@ -32,6 +40,7 @@ class LiveActivation:
         self._poller = poller
         self._tasks = tasks
         self._sms_timeout = sms_timeout
+        self._let_go = let_go
 
     def __repr__(self) -> str:
         return (
@@ -125,6 +134,18 @@ class LiveActivation:
             intent_id=self.intent_id,
             activation_id=self.activation_id,
         )
+
+    async def detach(self) -> str:
+        """Let go of the number without finishing it: another process goes on with it.
+
+        Leaving the block then does nothing. Whoever has the token and the same ledger goes on with
+        `ActivationManager.resume`; if nobody does, recovery gives the number back.
+
+        Returns:
+            The token.
+        """
+        await outcome_of(self._tasks.spawn(self._let_go(self._tracked), name="papsms detach"))
+        return self.token
 
     async def cancel(self) -> None:
         """Give the number back now instead of at the end of the block.

@@ -125,11 +125,11 @@ def identifier(value: Any) -> str:
         value = str(value)
     if not isinstance(value, str):
         raise ValueRefusedError("not an id")
-    value = value.strip()
+    text: str = value.strip()
     # U+FFFD stands for bytes that could not be read: such an id would be another one.
-    if not 0 < len(value) <= MAX_ID or not value.isprintable() or "\ufffd" in value:
+    if not 0 < len(text) <= MAX_ID or not text.isprintable() or "\ufffd" in text:
         raise ValueRefusedError("not an id")
-    return value
+    return text
 
 
 def phone_number(value: Any) -> str:

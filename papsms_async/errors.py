@@ -279,6 +279,14 @@ class BudgetExceededError(PapSMSError):
     public_message = "Verification is not available at the moment. Please try again later."
 
 
+class TenantLimitError(PapSMSError):
+    """The purchase was not made, because its tenant has used up one of its limits."""
+
+    retryable = True
+    execution = Execution.NOT_EXECUTED
+    public_message = "Too many verifications at the moment. Please try again later."
+
+
 class LedgerError(PapSMSError):
     """The ledger can't be read or written; nothing is bought without it."""
 

@@ -33,11 +33,13 @@ from papsms_async.errors import (
     ManagerClosedError,
 )
 from papsms_async.events import EventHub, EventKind, EventStream, Listener
+from papsms_async.handover import let_go, take_up
 from papsms_async.leases import LEASE, Leases
 from papsms_async.ledger import Ledger, LedgerEntry, MemoryLedger, open_ledger
 from papsms_async.models import (
     Budget,
     Outcome,
+    TenantLimits,
     VerificationRequest,
     VerificationResult,
     check_timeout,
@@ -48,6 +50,7 @@ from papsms_async.recovery import RecoveryReport, carry_out, plan
 from papsms_async.release import ReleaseDesk
 from papsms_async.results import result_of
 from papsms_async.statistics import ManagerStatistics
+from papsms_async.stepping import Stepper
 from papsms_async.tasks import OwnedTasks, outcome_of, see_through
 from papsms_async.tracking import Shared, Tracked
 
@@ -75,6 +78,8 @@ class ActivationManager:
         database: Where the ledger is: ``"sqlite:///papsms.db"``, a PostgreSQL URL, a ledger of your
             own, or ``None`` to keep it in memory, which a crash does not survive.
         budget: What may be spent at most; ``None`` for no bound.
+        tenant_limits: What each tenant may do: one value for all, or a function of the tenant's
+            name. Counted in the ledger, so also across processes.
         drain_timeout: Seconds that closing waits for finishes that are owed.
         lease: Seconds, above 0, after which another process may take over what this one drove, once
             it is dead, stopped or cut off from the ledger. Renewed three times as often.
@@ -93,6 +98,7 @@ class ActivationManager:
         sms_timeout: float = 120.0,
         database: str | Ledger | None = None,
         budget: Budget | None = None,
+        tenant_limits: TenantLimits | Callable[[str], TenantLimits | None] | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
         lease: float = LEASE,
         clock: Callable[[], datetime] | None = None,
@@ -116,6 +122,9 @@ class ActivationManager:
             clock=clock or _utc_now,
             budget=budget,
             worst_price=WORST_PRICE if budget is None else budget.worst_price,
+            tenant_limits=(lambda _: tenant_limits)
+            if isinstance(tenant_limits, TenantLimits)
+            else tenant_limits,
         )
         if not isinstance(self._shared.ledger, MemoryLedger):
             self._shared.leases = Leases(self._shared.ledger, lease=check_timeout("lease", lease))
@@ -139,6 +148,13 @@ class ActivationManager:
         )
         self._poller.line = lambda: (self._purchasing.line, self._endless > 0)
         self._desk.poller = self._poller
+        self._stepper = Stepper(
+            client.dispatcher,
+            self._shared,
+            self._desk,
+            self._poller,
+            sms_timeout=self.sms_timeout,
+        )
         self._live: dict[Tracked, LiveActivation] = {}
         self._outcomes: Counter[Outcome] = Counter()
         self._endless = 0
@@ -391,6 +407,57 @@ class ActivationManager:
                 await tracked.settled.wait()
         return report
 
+    def resume(self, token: str) -> ResumedBlock:
+        """Go on with a number that another process let go of, or left behind.
+
+        Args:
+            token: `LiveActivation.token`, or the ``token`` of an error.
+
+        Returns:
+            A block like that of `activate`; its timeout starts with the first wait.
+
+        Raises:
+            ConfigurationError: On entering: the ledger has no purchase of this token.
+            LedgerConflictError: On entering: a living process drives it.
+            ActivationEndedError: On entering: it is over.
+        """
+        return ResumedBlock(self, token)
+
+    async def submit(self, service: str | VerificationRequest, country: str = "us") -> str:
+        """Buy a number and let go of it at once, for a job engine to `advance`.
+
+        Args:
+            service: Name of the service, or a whole request.
+            country: Two-letter code.
+
+        Returns:
+            The intent id.
+
+        Raises:
+            PapSMSError: It could not be bought; ``money`` says whether it was charged.
+        """
+        async with self.activate(service, country) as activation:
+            return await activation.detach()
+
+    async def advance(self, intent_id: str) -> float | None:
+        """Carry out the next short step of a purchase; see `papsms_async.stepping`.
+
+        Any process on the same ledger may do it, so any job engine can drive purchases.
+
+        Args:
+            intent_id: What `submit` returned.
+
+        Returns:
+            Seconds until the next step is due, 0 for at once; ``None`` when nothing is left to do.
+
+        Raises:
+            ConfigurationError: The ledger has no such purchase.
+            LedgerError: The ledger can't be used, or another process took the purchase over.
+        """
+        self._require_open()
+        work = self._tasks.spawn(self._stepper.advance(intent_id), name="papsms step")
+        return await outcome_of(work)
+
     # Looking on ----------------------------------------------------------------------------------
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
@@ -434,11 +501,31 @@ class ActivationManager:
         self._require_open()
         return self._purchasing.order(request)
 
+    def _take_up(self, token: str) -> asyncio.Task[Tracked]:
+        self._require_open()
+        return self._tasks.spawn(take_up(self._shared, self._desk, token), name="papsms resume")
+
+    def _abandon(self, task: asyncio.Task[Tracked]) -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._enter(task.result())
+            self._leave(task.result())
+
     def _enter(self, tracked: Tracked) -> LiveActivation:
         timeout = tracked.request.sms_timeout or self.sms_timeout
-        live = LiveActivation(tracked, self._poller, self._tasks, sms_timeout=timeout)
+        live = LiveActivation(
+            tracked, self._poller, self._tasks, sms_timeout=timeout, let_go=self._let_go
+        )
         self._live[tracked] = live
         return live
+
+    async def _let_go(self, tracked: Tracked) -> None:
+        """Stop driving a purchase that stays alive, so that another process can take it up."""
+        if self._live.pop(tracked, None) is not None:
+            self._poller.unwatch(tracked)
+            tracked.fail_wait(
+                ActivationEndedError("The activation was detached: go on with its token.")
+            )
+            await let_go(self._shared, tracked)
 
     def _leave(self, tracked: Tracked) -> None:
         """The flow is over: stop looking, and let the number be finished."""
@@ -499,6 +586,35 @@ class ActivationBlock:
             self._manager._leave(self.tracked)
         if self._order is not None:
             self._order.free_slot()
+
+
+class ResumedBlock:
+    """The ``async with`` block that `ActivationManager.resume` gives."""
+
+    def __init__(self, manager: ActivationManager, token: str) -> None:
+        self._manager = manager
+        self._token = token
+        self._tracked: Tracked | None = None
+
+    async def __aenter__(self) -> LiveActivation:
+        task = self._manager._take_up(self._token)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            # What was taken up for nobody is released, not forgotten.
+            task.add_done_callback(self._manager._abandon)
+            raise
+        self._tracked = task.result()
+        return self._manager._enter(self._tracked)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._tracked is not None:
+            self._manager._leave(self._tracked)
 
 
 def _request(

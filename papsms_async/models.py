@@ -256,6 +256,8 @@ class Outcome(StrEnum):
     """The account's deposit does not cover the price; nothing was bought."""
     OVER_BUDGET = "over_budget"
     """The budget does not cover the price; nothing was bought."""
+    OVER_LIMIT = "over_limit"
+    """The tenant has used up one of its limits; nothing was bought."""
     REJECTED = "rejected"
     """The service refused the purchase for another reason; nothing was bought."""
     CANCELLED = "cancelled"
@@ -333,6 +335,31 @@ def _amount(value: Decimal | int | str | float) -> Decimal:
     if not amount.is_finite() or amount <= 0:
         raise ConfigurationError(f"A budget's amounts must be above 0, not {amount}.")
     return amount
+
+
+@attrs.frozen(kw_only=True)
+class TenantLimits:
+    """What one tenant, such as an end user of a service, may do; ``None`` means no bound.
+
+    Args:
+        per_hour: Purchases in any hour.
+        in_flight: Purchases that are not finished yet.
+        spend: US dollars in all, as far back as the ledger reaches; unknown purchases count at the
+            worst price.
+
+    Raises:
+        ConfigurationError: A bound is not above zero.
+    """
+
+    per_hour: int | None = None
+    in_flight: int | None = None
+    spend: Decimal | None = attrs.field(default=None, converter=attrs.converters.optional(_amount))
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("per_hour", "in_flight"):
+            bound = getattr(self, name)
+            if bound is not None and (not isinstance(bound, int) or bound < 1):
+                raise ConfigurationError(f"A tenant's {name} must be 1 or more, not {bound!r}.")
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ from papsms_async.errors import (
 from papsms_async.events import EventKind
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import Event, State
-from papsms_async.models import VerificationRequest
+from papsms_async.models import TenantLimits, VerificationRequest
 from papsms_async.protocol import purchase_request, read_purchase
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Releaser, Shared, Tracked
@@ -183,6 +183,7 @@ class Purchasing:
                 await self._shared.ledger.add(
                     entry,
                     limit=None if budget is None else budget.limit,
+                    tenant_limits=self._limits_of(request.tenant),
                     owner=None if leases is None else leases.owner,
                     lease=None if leases is None else leases.lease,
                 )
@@ -212,11 +213,16 @@ class Purchasing:
             if isinstance(error, AccountError) and not error.retryable:
                 self._pause(error)
             if written:
-                await self._settle_failure(tracked, purchase_error(error))
+                order.writing = True  # or an abandoned order would stay `SENDING`
+                try:
+                    await self._settle_failure(tracked, purchase_error(error))
+                finally:
+                    order.writing = False
             raise
         except asyncio.CancelledError:
             # Only an abandoned order before anything was sent, or the end of the process.
             if written and not order.on_wire:
+                order.writing = True  # it may be abandoned again
                 await tracked.apply(Event.REFUSED, reason="cancelled before it was sent")
             raise
         await tracked.apply(
@@ -272,6 +278,10 @@ class Purchasing:
             if asyncio.get_running_loop().time() < until:
                 raise type(error)(error.message, code=error.code, http_status=error.http_status)
             self._paused = None
+
+    def _limits_of(self, tenant: str | None) -> TenantLimits | None:
+        limits = self._shared.tenant_limits
+        return None if limits is None or tenant is None else limits(tenant)
 
     def _pause(self, error: AccountError) -> None:
         loop = asyncio.get_running_loop()

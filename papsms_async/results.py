@@ -17,6 +17,7 @@ from papsms_async.errors import (
     PapSMSError,
     PurchaseUnknownError,
     SmsTimeoutError,
+    TenantLimitError,
     UnavailableError,
 )
 from papsms_async.lifecycle import State
@@ -104,6 +105,8 @@ def _outcome(tracked: Tracked | None, failure: BaseException | None) -> Outcome:
             return Outcome.NO_BALANCE
         case BudgetExceededError():
             return Outcome.OVER_BUDGET
+        case TenantLimitError():
+            return Outcome.OVER_LIMIT
         case ManagerClosedError():
             return Outcome.CANCELLED
         case UnavailableError():

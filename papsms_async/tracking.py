@@ -20,7 +20,7 @@ from papsms_async.events import EventHub, EventKind, VerificationEvent
 from papsms_async.leases import Leases
 from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import Effect, Event, State, step
-from papsms_async.models import Activation, Budget, Sms, VerificationRequest
+from papsms_async.models import Activation, Budget, Sms, TenantLimits, VerificationRequest
 
 _log = logging.getLogger("papsms_async")
 
@@ -63,6 +63,7 @@ class Shared:
     clock: Callable[[], datetime]
     budget: Budget | None
     worst_price: Decimal
+    tenant_limits: Callable[[str], TenantLimits | None] | None = None
     leases: Leases | None = None
     """How this process holds its purchases; ``None`` where no other can see the ledger."""
     money: Spending = attrs.field(factory=Spending)
@@ -190,7 +191,10 @@ class Tracked:
                 fence=None if leases is None else old.fence,
                 **changes,
             )
-        except LedgerConflictError:
+        except LedgerConflictError as error:
+            # Driven elsewhere from now on: nothing more comes to whoever waits here.
+            self.fail_wait(error)
+            self.settled.set()
             raise
         except LedgerError as error:
             # What was paid for is driven to its end all the same; the stale entry is mended by the

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 import attrs
 
-from papsms_async.errors import BudgetExceededError, LedgerError
+from papsms_async.errors import BudgetExceededError, LedgerError, TenantLimitError
 from papsms_async.lifecycle import OPEN, OWED, State
-from papsms_async.models import Activation, Sms, mask_number
+from papsms_async.models import Activation, Sms, TenantLimits, mask_number
 
 
 def held(state: State, worst_price: Decimal, cost: Decimal | None) -> Decimal:
@@ -155,6 +155,7 @@ class Ledger(Protocol):
         *,
         event: str = "intent",
         limit: Decimal | None = None,
+        tenant_limits: TenantLimits | None = None,
         owner: str | None = None,
         lease: float | None = None,
         now: datetime | None = None,
@@ -167,6 +168,8 @@ class Ledger(Protocol):
             event: What happened, for the history.
             limit: US dollars that all entries may hold together, this one included. Checked and
                 reserved in one step, also across processes. ``None`` means no limit.
+            tenant_limits: What the entry's tenant may do, checked in the same step; an hour ends at
+                the entry's ``created_at``. No tenant, no check.
             owner: The process that drives it, with a lease from the beginning.
             lease: Seconds that the lease lasts; needed with ``owner``.
             now: The instant from which the lease counts; see the class.
@@ -174,6 +177,7 @@ class Ledger(Protocol):
         Raises:
             LedgerConflictError: There is an entry of this id.
             BudgetExceededError: It would go over ``limit``. Nothing was written.
+            TenantLimitError: It would go over ``tenant_limits``. Nothing was written.
         """
 
     async def move(
@@ -223,6 +227,7 @@ class Ledger(Protocol):
         now: datetime | None = None,
         states: Collection[State] = OPEN,
         limit: int = 100,
+        intent_id: str | None = None,
     ) -> tuple[LedgerEntry, ...]:
         """Take over entries that no living process drives.
 
@@ -232,6 +237,7 @@ class Ledger(Protocol):
             now: See the class.
             states: Only entries in these states.
             limit: How many at most.
+            intent_id: Only this entry.
 
         Returns:
             The entries taken, each with its new fence, oldest first.
@@ -248,8 +254,8 @@ class Ledger(Protocol):
         """
         ...
 
-    async def release_leases(self, owner: str) -> int:
-        """Give up all leases of ``owner`` at once, and return how many they were."""
+    async def release_leases(self, owner: str, *, intent_id: str | None = None) -> int:
+        """Give up all leases of ``owner`` at once, or one; return how many they were."""
         ...
 
     async def get(self, intent_id: str) -> LedgerEntry | None:
@@ -311,6 +317,35 @@ def over_budget(entry: LedgerEntry, committed: Decimal, limit: Decimal) -> Budge
         f" of ${limit}: ${committed} is spent or reserved.",
         intent_id=entry.intent_id,
     )
+
+
+@attrs.frozen(kw_only=True)
+class TenantUsage:
+    """What a tenant has used of its limits."""
+
+    last_hour: int
+    in_flight: int
+    committed: Decimal
+
+
+def check_tenant(entry: LedgerEntry, usage: TenantUsage, limits: TenantLimits) -> None:
+    """Refuse an entry whose tenant has used up a limit.
+
+    Raises:
+        TenantLimitError: It has; the sentence says which.
+    """
+    used_up = None
+    if limits.per_hour is not None and usage.last_hour >= limits.per_hour:
+        used_up = f"{limits.per_hour} verifications an hour"
+    elif limits.in_flight is not None and usage.in_flight >= limits.in_flight:
+        used_up = f"{limits.in_flight} verifications at once"
+    elif limits.spend is not None and usage.committed + entry.worst_price > limits.spend:
+        used_up = f"${limits.spend} (${usage.committed} spent or reserved)"
+    if used_up is not None:
+        raise TenantLimitError(
+            f"The tenant has used up its limit of {used_up}; nothing was bought.",
+            intent_id=entry.intent_id,
+        )
 
 
 def conflict(found: LedgerEntry | None, intent_id: str, expected: State) -> LedgerConflictError:

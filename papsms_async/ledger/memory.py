@@ -13,12 +13,15 @@ from papsms_async.ledger.base import (
     LedgerConflictError,
     LedgerEntry,
     LedgerEvent,
+    TenantUsage,
     check_changes,
+    check_tenant,
     conflict,
     lease_seconds,
     over_budget,
 )
 from papsms_async.lifecycle import OPEN, TERMINAL, State
+from papsms_async.models import TenantLimits
 
 
 class MemoryLedger:
@@ -51,6 +54,7 @@ class MemoryLedger:
         *,
         event: str = "intent",
         limit: Decimal | None = None,
+        tenant_limits: TenantLimits | None = None,
         owner: str | None = None,
         lease: float | None = None,
         now: datetime | None = None,
@@ -63,6 +67,8 @@ class MemoryLedger:
             )
         if limit is not None and self._committed + entry.worst_price > limit:
             raise over_budget(entry, self._committed, limit)
+        if tenant_limits is not None and entry.tenant is not None:
+            check_tenant(entry, self._usage(entry.tenant, entry.created_at), tenant_limits)
         if seconds is not None:
             entry = attrs.evolve(entry, owner=owner, lease_until=_until(now, seconds))
         self._entries[entry.intent_id] = entry
@@ -119,6 +125,7 @@ class MemoryLedger:
         now: datetime | None = None,
         states: Collection[State] = OPEN,
         limit: int = 100,
+        intent_id: str | None = None,
     ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.claim`."""
         lease_seconds(owner, lease)
@@ -127,6 +134,8 @@ class MemoryLedger:
         for old in self._entries.values():
             if len(taken) >= limit:
                 break
+            if intent_id not in (None, old.intent_id):
+                continue
             if old.state in states and (old.lease_until is None or old.lease_until < at):
                 taken.append(
                     attrs.evolve(
@@ -148,9 +157,13 @@ class MemoryLedger:
             self._entries[entry.intent_id] = attrs.evolve(entry, lease_until=_until(now, lease))
         return tuple(entry.intent_id for entry in mine)
 
-    async def release_leases(self, owner: str) -> int:
+    async def release_leases(self, owner: str, *, intent_id: str | None = None) -> int:
         """See `Ledger.release_leases`."""
-        mine = [entry for entry in self._entries.values() if entry.owner == owner]
+        mine = [
+            entry
+            for entry in self._entries.values()
+            if entry.owner == owner and intent_id in (None, entry.intent_id)
+        ]
         for entry in mine:
             self._entries[entry.intent_id] = attrs.evolve(entry, owner=None, lease_until=None)
         return len(mine)
@@ -183,6 +196,18 @@ class MemoryLedger:
         for intent_id in old:
             self._forget(intent_id)
         return len(old)
+
+    def _usage(self, tenant: str, at: datetime) -> TenantUsage:
+        entries = [entry for entry in self._entries.values() if entry.tenant == tenant]
+        hour_ago = at - timedelta(hours=1)
+        return TenantUsage(
+            last_hour=sum(
+                entry.created_at > hour_ago and entry.state is not State.REFUSED
+                for entry in entries
+            ),
+            in_flight=sum(entry.state in OPEN for entry in entries),
+            committed=sum((entry.committed for entry in entries), Decimal(0)),
+        )
 
     def _forget(self, intent_id: str) -> None:
         self._ended.pop(intent_id, None)

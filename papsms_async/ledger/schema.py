@@ -208,6 +208,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX papsms_events_intent ON papsms_events (intent_id)",
     ),
+    # Limits by tenant ask for a tenant's purchases of the last hour.
+    (
+        "CREATE INDEX papsms_entries_tenant ON papsms_entries (tenant, created_at)"
+        " WHERE tenant IS NOT NULL",
+    ),
 )
 """Step n makes version n of the schema out of version n - 1."""
 

@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -31,7 +31,9 @@ from papsms_async.ledger.base import (
     LedgerConflictError,
     LedgerEntry,
     LedgerEvent,
+    TenantUsage,
     check_changes,
+    check_tenant,
     conflict,
     held,
     lease_seconds,
@@ -43,6 +45,7 @@ from papsms_async.ledger.schema import ENTRIES, EVENTS
 from papsms_async.ledger.store import Store
 from papsms_async.ledger.writer import Batch
 from papsms_async.lifecycle import OPEN, TERMINAL, State
+from papsms_async.models import TenantLimits
 
 _CARRIED = "carried"
 """Key of the sum that purged entries hold of a budget."""
@@ -80,6 +83,7 @@ class SqlLedger:
         *,
         event: str = "intent",
         limit: Decimal | None = None,
+        tenant_limits: TenantLimits | None = None,
         owner: str | None = None,
         lease: float | None = None,
         now: datetime | None = None,
@@ -100,6 +104,10 @@ class SqlLedger:
                     if _get(batch.connection, entry.intent_id) is not None:
                         raise _twice(entry)
                     raise over_budget(entry, batch.committed, limit)
+            if tenant_limits is not None and entry.tenant is not None:
+                self._database.store.lock(batch.connection)
+                usage = _usage(batch.connection, entry.tenant, entry.created_at)
+                check_tenant(entry, usage, tenant_limits)
             if batch.connection.scalar(_insert(batch.connection, row)) is None:
                 raise _twice(entry)
             if batch.committed is not None:
@@ -168,6 +176,7 @@ class SqlLedger:
         now: datetime | None = None,
         states: Collection[State] = OPEN,
         limit: int = 100,
+        intent_id: str | None = None,
     ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.claim`."""
         lease_seconds(owner, lease)
@@ -175,7 +184,9 @@ class SqlLedger:
         def write(batch: Batch) -> tuple[LedgerEntry, ...]:
             at = now or self._database.store.now(batch.connection)
             free = or_(ENTRIES.c.lease_until.is_(None), ENTRIES.c.lease_until < at)
-            wanted = ENTRIES.c.state.in_([state.value for state in states])
+            wanted: ColumnElement[bool] = ENTRIES.c.state.in_([state.value for state in states])
+            if intent_id is not None:
+                wanted = and_(wanted, ENTRIES.c.intent_id == intent_id)
             # SQLite drops FOR UPDATE silently; there BEGIN IMMEDIATE keeps all others out.
             # Elsewhere a CTE that locks is evaluated once; a sub-select might be more than once.
             chosen = (
@@ -221,13 +232,14 @@ class SqlLedger:
 
         return await self._database.write(write)
 
-    async def release_leases(self, owner: str) -> int:
+    async def release_leases(self, owner: str, *, intent_id: str | None = None) -> int:
         """See `Ledger.release_leases`."""
 
         def write(batch: Batch) -> int:
-            return batch.connection.execute(
-                update(ENTRIES).where(ENTRIES.c.owner == owner).values(owner=None, lease_until=None)
-            ).rowcount
+            held_by = update(ENTRIES).where(ENTRIES.c.owner == owner)
+            if intent_id is not None:
+                held_by = held_by.where(ENTRIES.c.intent_id == intent_id)
+            return batch.connection.execute(held_by.values(owner=None, lease_until=None)).rowcount
 
         return await self._database.write(write)
 
@@ -328,6 +340,21 @@ def _twice(entry: LedgerEntry) -> LedgerConflictError:
 def _committed(connection: Connection) -> Decimal:
     carried = schema.read_meta(connection, _CARRIED)
     return Decimal(carried or 0) + _sum(connection)
+
+
+def _usage(connection: Connection, tenant: str, at: datetime) -> TenantUsage:
+    mine = ENTRIES.c.tenant == tenant
+    begun = select(func.count()).where(
+        mine,
+        ENTRIES.c.created_at > at - timedelta(hours=1),
+        ENTRIES.c.state != State.REFUSED.value,
+    )
+    running = select(func.count()).where(mine, ENTRIES.c.state.in_([state.value for state in OPEN]))
+    return TenantUsage(
+        last_hour=connection.scalar(begun) or 0,
+        in_flight=connection.scalar(running) or 0,
+        committed=_sum(connection, mine),
+    )
 
 
 def _sum(connection: Connection, *which: ColumnElement[bool]) -> Decimal:

@@ -1,0 +1,138 @@
+"""One short step at a time, for job engines: ``advance(intent_id) -> seconds | None``.
+
+A job that sleeps twenty minutes blocks a worker and dies with it. A job engine that has a queue and
+a clock rather runs one step, reads the seconds until the next is due, and schedules that; any
+worker on the same ledger may run it. Between two steps nobody holds the purchase.
+
+The step depends on where the purchase stands: a poll while it waits (the answer's seconds come from
+the poll plan), nothing but a pause of zero when the SMS came, so that the caller can read it from
+the ledger, then the finish. It ends with ``None``.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from papsms_async.dispatcher import Dispatcher, Rank
+from papsms_async.errors import ActivationNotFoundError, ConfigurationError, PapSMSError
+from papsms_async.handover import owner_of
+from papsms_async.ledger import LedgerEntry
+from papsms_async.lifecycle import OPEN, Event, State
+from papsms_async.models import Status
+from papsms_async.poller import SERVICE_END, Poller, plan_timeout
+from papsms_async.polling import poll_plan
+from papsms_async.protocol import read_status, status_request
+from papsms_async.recovery import request_of
+from papsms_async.release import ReleaseDesk
+from papsms_async.tracking import Shared, Tracked
+
+AFTER_FAILURE = 5.0
+"""Seconds until the next step after one that the service did not answer."""
+
+
+class _Nobody:
+    """Takes on no finish: the next step does it."""
+
+    def owe(self, tracked: Tracked) -> None:
+        """Do nothing."""
+
+
+class Stepper:
+    """Carries out single steps.
+
+    Args:
+        dispatcher: Sends the requests.
+        shared: What the manager's parts share.
+        desk: Knows how to finish.
+        poller: Knows the delays and the price of a request.
+        sms_timeout: Seconds to wait for an SMS.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        shared: Shared,
+        desk: ReleaseDesk,
+        poller: Poller,
+        *,
+        sms_timeout: float,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._shared = shared
+        self._desk = desk
+        self._poller = poller
+        self._sms_timeout = sms_timeout
+
+    async def advance(self, intent_id: str) -> float | None:
+        """See `ActivationManager.advance`."""
+        ledger = self._shared.ledger
+        owner, lease = owner_of(self._shared)
+        taken = await ledger.claim(owner, lease=lease, states=OPEN, intent_id=intent_id)
+        if not taken:
+            return self._pause_of(await ledger.get(intent_id), lease)
+        tracked = Tracked(taken[0], request_of(taken[0]), self._shared, _Nobody())
+        try:
+            pause = await self._step(tracked)
+        finally:
+            await ledger.release_leases(owner, intent_id=intent_id)
+        return pause if tracked.state in OPEN else None
+
+    def _pause_of(self, entry: LedgerEntry | None, lease: float) -> float | None:
+        if entry is None:
+            raise ConfigurationError("The ledger has no purchase of this intent id.")
+        if entry.state not in OPEN:
+            return None
+        if entry.lease_until is None:
+            return 0.0
+        left = (entry.lease_until - self._shared.clock()).total_seconds()
+        return min(max(0.0, left), lease)
+
+    async def _step(self, tracked: Tracked) -> float:
+        match tracked.state:
+            case State.SENDING:
+                await tracked.apply(Event.ANSWER_LOST, reason="left behind by an earlier process")
+            case State.WAITING:
+                return await self._poll(tracked)
+            case State.RECEIVED:
+                await tracked.apply(Event.KEEP)
+                return await self._finish(tracked)
+            case _:
+                return await self._finish(tracked)
+        return 0.0
+
+    async def _finish(self, tracked: Tracked) -> float:
+        _, pause = await self._desk.attempt(tracked)
+        return pause
+
+    async def _poll(self, tracked: Tracked) -> float:
+        # Nothing moves a waiting purchase but the purchase itself: that was when it was bought.
+        bought_at = tracked.entry.updated_at
+        activation_id = tracked.entry.activation_id or ""
+        try:
+            status = await self._dispatcher.call(
+                status_request(activation_id),
+                partial(read_status, activation_id=activation_id),
+                rank=Rank.POLL,
+                attempts=1,
+                prepare=tracked.ensure_ours,
+            )
+        except ActivationNotFoundError:
+            await tracked.apply(Event.SERVICE_EXPIRED, reason="the service does not know it")
+            return 0.0
+        except PapSMSError as error:
+            return max(AFTER_FAILURE, error.retry_after or 0.0)
+        if status.sms is not None:
+            await tracked.apply(Event.SMS, sms=status.sms)
+            return 0.0
+        if status.is_over:
+            await tracked.apply(SERVICE_END[Status(status.status)], reason="seen in its status")
+            return 0.0
+        age = max(0.0, (self._shared.clock() - bought_at).total_seconds())
+        if age >= self._sms_timeout:
+            await tracked.apply(Event.RELEASE, reason="no SMS in time")
+            return 0.0
+        entry = tracked.entry
+        law = self._poller.delays.law(entry.service, entry.country)
+        plan = poll_plan(law, self._poller.price, plan_timeout(self._sms_timeout))
+        due = plan.next_poll(age)
+        return (self._sms_timeout if due is None else min(due, self._sms_timeout)) - age
