@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -62,8 +63,14 @@ def problem_lines(problems: tuple[Problem, ...]) -> tuple[str, ...]:
 
 def stdin_lines() -> Iterator[bytes]:
     """Yield the lines of standard input as they come."""
-    while line := sys.stdin.buffer.readline():
-        yield line
+    # Not through sys.stdin: a thread that waits in it can't be left behind when the process ends.
+    rest = b""
+    while chunk := os.read(0, 65_536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line + b"\n"
+    if rest:
+        yield rest
 
 
 class Stream:

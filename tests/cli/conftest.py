@@ -56,7 +56,7 @@ class Process:
 
     async def end(self, data: bytes | None = None) -> Ended:
         """Wait until it ends."""
-        out, err = await self.process.communicate(data)
+        out, err = await self.process.communicate(data or b"")  # b"" ends its standard input
         assert self.process.returncode is not None
         ended = Ended(self.process.returncode, (out or b"").decode(), (err or b"").decode())
         assert "Traceback" not in ended.err
