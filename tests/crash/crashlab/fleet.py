@@ -1,0 +1,219 @@
+"""Several workers on one ledger, killed and stopped while the others go on.
+
+A worker that is stopped for longer than its lease loses its purchases to the others and finds out
+when it wakes up. From then on it must neither write about them nor finish them otherwise than their
+new driver did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGCONT, SIGKILL
+from typing import Any
+
+import attrs
+from judgement import (  # type: ignore[import-not-found]
+    Records,
+    Verdict,
+    judge,
+    read_acks,
+    read_records,
+)
+from service import Finish, WatchedEngine, worker_name  # type: ignore[import-not-found]
+from worker import Job  # type: ignore[import-not-found]
+from zygote import Worker, Zygote  # type: ignore[import-not-found]
+
+from papsms_async.lifecycle import TERMINAL, State
+from papsms_async.sandbox.server import SandboxServer
+
+LEASE = 1.5
+"""Seconds; long enough that a busy machine does not end it."""
+_MOST_WORKERS = 2000
+
+
+async def fleet(
+    zygote: Zygote,
+    database: str,
+    *,
+    seed: int,
+    intents: int,
+    size: int = 4,
+    progress: Callable[[int, Counter[str]], Any] = lambda done, causes: None,
+) -> tuple[Verdict, Counter[str]]:
+    """Let a fleet of ``size`` workers begin ``intents`` purchases, then recover, then judge.
+
+    Returns:
+        The verdict, and how many workers were killed and stopped.
+    """
+    rng = random.Random(seed)
+    engine = WatchedEngine(_MOST_WORKERS, seed=seed)
+    causes: Counter[str] = Counter()
+    suspects: list[int] = []
+    with tempfile.TemporaryDirectory(prefix="papsms-acks-") as directory:
+        async with SandboxServer(engine) as server:
+            count = 0
+
+            async def start(*, work: bool = True) -> Worker:
+                nonlocal count
+                job = Job(
+                    name=worker_name(count),
+                    base_url=server.base_url,
+                    database=database,
+                    seed=rng.getrandbits(32),
+                    lease=LEASE,
+                    at_once=16,
+                    work=work,
+                    acks=f"{directory}/{count}",
+                )
+                count += 1
+                return await zygote.start(job)
+
+            async def end(worker: Worker) -> None:
+                worker.signal(SIGKILL)
+                status = await worker.wait()
+                if status != -SIGKILL:
+                    raise RuntimeError(f"seed {seed}: a worker ended by itself with {status}")
+                suspects.append(worker.pid)
+
+            async def harass(worker: Worker) -> None:
+                """Stop it past its lease now and then; in the end kill it."""
+                for _ in range(rng.choice((0, 0, 1, 1, 2))):
+                    await asyncio.sleep(rng.uniform(0.2, 1.5))
+                    worker.stop()
+                    suspects.append(worker.pid)
+                    causes["stopped"] += 1
+                    await asyncio.sleep(LEASE * rng.uniform(1.1, 1.8))
+                    worker.signal(SIGCONT)
+                await asyncio.sleep(rng.uniform(0.2, 1.5))
+                causes["killed"] += 1
+                await end(worker)
+
+            async def place() -> None:
+                while engine.purchases_asked < intents:
+                    await harass(await start())
+                    progress(engine.purchases_asked, causes)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(size):
+                    group.create_task(place())
+            status = await (await start(work=False)).wait(90)
+            if status:
+                raise RuntimeError(f"seed {seed}: the last recovery ended with {status}")
+        records = await read_records(database)
+        verdict = judge(
+            engine, records, read_acks(Path(directory).iterdir()), killed=suspects
+        )
+    return verdict, causes
+
+
+@attrs.frozen(kw_only=True)
+class Awakening:
+    """What a worker did after it was stopped past its lease and others had done its work.
+
+    Attributes:
+        before: The ledger while it slept.
+        after: The ledger after its end.
+        finishes: What it asked the service to finish after it woke up.
+        problems: What a judge says of the whole.
+    """
+
+    before: Records
+    after: Records
+    finishes: tuple[Finish, ...]
+    problems: list[str]
+
+    def changed(self) -> list[str]:
+        """Return the intents settled before that are not as they were."""
+        after = {entry.intent_id: entry for entry in self.after.entries}
+        return [
+            entry.intent_id
+            for entry in self.before.entries
+            if after.get(entry.intent_id) != entry
+            or self.after.histories[entry.intent_id] != self.before.histories[entry.intent_id]
+        ]
+
+    def contradicted(self) -> list[Finish]:
+        """Return the late finishes that were not what the new driver had written down."""
+        settled = {
+            entry.activation_id: entry.state
+            for entry in self.before.entries
+            if entry.state in TERMINAL
+        }
+        words = {"completed": State.COMPLETED, "cancelled": State.CANCELLED}
+        return [
+            finish
+            for finish in self.finishes
+            if finish.activation_id not in settled
+            or settled[finish.activation_id] is not words[finish.status]
+        ]
+
+
+async def stop_past_lease(
+    zygote: Zygote, database: str, *, crash: str | None, route: str | None = None, seed: int = 0
+) -> Awakening:
+    """Stop a worker at one point, let another one recover all it had, and wake it up.
+
+    Args:
+        zygote: Starts the workers.
+        database: Of the ledger, empty.
+        crash: The call of the ledger at which it stops; see `Job.crash`.
+        route: Or the service's endpoint: it stops when that was executed, before its answer.
+        seed: Of everything that is drawn.
+    """
+    engine = WatchedEngine(2, seed=seed)
+    with tempfile.TemporaryDirectory(prefix="papsms-acks-") as directory:
+        async with SandboxServer(engine) as server:
+            job = Job(
+                name=worker_name(0),
+                base_url=server.base_url,
+                database=database,
+                seed=seed,
+                lease=0.5,
+                at_once=20,
+                limit=20,
+                recovers=False,
+                acks=f"{directory}/0",
+                crash=crash,
+            )
+            sleeper: Worker = await zygote.start(job)
+            struck = asyncio.Event()
+
+            def strike(name: str, called: str, count: int) -> None:
+                if (name, called) == (job.name, route) and not struck.is_set():
+                    sleeper.stop()
+                    struck.set()
+
+            engine.struck = strike
+            async with asyncio.timeout(30):
+                while not sleeper.is_stopped():
+                    if sleeper.ended.done():
+                        raise RuntimeError(f"the worker ended with {await sleeper.wait()}")
+                    await asyncio.sleep(0.01)
+            struck.set()
+            recovery = attrs.evolve(
+                job, name=worker_name(1), work=False, crash=None, acks=f"{directory}/1"
+            )
+            if status := await (await zygote.start(recovery)).wait(60):
+                raise RuntimeError(f"the recovery ended with {status}")
+            before = await read_records(database)
+            asked = len(engine.finishes)
+            sleeper.signal(SIGCONT)
+            if status := await sleeper.wait(90):
+                raise RuntimeError(f"the worker that woke up ended with {status}")
+        after = await read_records(database)
+        verdict = judge(
+            engine, after, read_acks(Path(directory).iterdir()), killed=[sleeper.pid]
+        )
+    return Awakening(
+        before=before,
+        after=after,
+        finishes=tuple(
+            finish for finish in engine.finishes[asked:] if finish.worker == job.name
+        ),
+        problems=verdict.problems,
+    )

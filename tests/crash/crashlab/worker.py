@@ -1,0 +1,280 @@
+"""A process that verifies numbers and dies, or stops, exactly where it is told to.
+
+``python worker.py JOB`` runs one job given as JSON; the zygote runs it in a fork instead. Every
+write of the ledger that has returned is acknowledged by a line in the job's ``acks`` file, written
+before anything else happens, so that a judge knows what must have survived.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections import Counter
+from typing import Any
+
+import attrs
+
+from papsms_async import ActivationManager, PapSMSClient, PapSMSError, RateLimit
+from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
+from papsms_async.ledger.sql import SqlLedger
+from papsms_async.ledger.sqlite import SqliteStore
+from papsms_async.lifecycle import OPEN, State
+from papsms_async.testing.memory_transport import MemoryService
+
+MAGIC = (
+    "test-race",
+    "test-finish-lost",
+    "test-finish-error",
+    "test-missing-fields",
+    "test-no-numbers",
+    "test-status-error",
+    "test-cancelled",
+)
+"""Services that go wrong by themselves, yet never leave in doubt whether they were bought."""
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """What a worker does.
+
+    Attributes:
+        name: Of this worker; also its API key, so that the service knows who asked.
+        base_url: Of the sandbox.
+        database: Of the ledger.
+        seed: Of everything that is drawn.
+        lease: Seconds.
+        at_once: Verifications at the same time.
+        limit: How many it begins; ``None`` for no end.
+        work: If not, it only recovers until nothing is open, and exits.
+        recovers: Whether it recovers while it works.
+        acks: File for acknowledgements.
+        crash: ``POINT:before|after:N:kill|stop``, the N-th time that the ledger is asked to do
+            what POINT says: ``add``, ``move``, ``move.EVENT``, ``claim``, ``renew``.
+        pragmas: SQLite settings in place of the ledger's own, to show what they lose.
+        wal: Whether SQLite keeps a write-ahead log; ``None`` as the ledger likes it.
+    """
+
+    name: str
+    base_url: str
+    database: str
+    seed: int = 0
+    lease: float = 0.5
+    at_once: int = 8
+    limit: int | None = None
+    work: bool = True
+    recovers: bool = True
+    acks: str | None = None
+    crash: str | None = None
+    pragmas: tuple[str, ...] = ()
+    wal: bool | None = None
+
+
+class CrashingLedger:
+    """A ledger whose process dies, or stops, at one of its calls.
+
+    Args:
+        inner: The real ledger.
+        crash: See `Job.crash`.
+        acks: Descriptor for acknowledgements.
+    """
+
+    def __init__(self, inner: Ledger, crash: str | None, acks: int | None) -> None:
+        self._inner = inner
+        self._acks = acks
+        self._seen: Counter[tuple[str, str]] = Counter()
+        self._crash: tuple[tuple[str, str], int, int] | None = None
+        if crash is not None:
+            point, when, number, action = crash.split(":")
+            signum = signal.SIGKILL if action == "kill" else signal.SIGSTOP
+            self._crash = (point, when), int(number), signum
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def _strike(self, when: str, *points: str) -> None:
+        if self._crash is None:
+            return
+        for point in points:
+            self._seen[point, when] += 1
+            where, number, signum = self._crash
+            if where == (point, when) and self._seen[where] == number:
+                os.kill(os.getpid(), signum)
+
+    def _ack(self, intent_id: str, event: str) -> None:
+        if self._acks is not None:
+            os.write(self._acks, f"{intent_id} {event}\n".encode())
+
+    async def add(self, entry: LedgerEntry, **options: Any) -> None:
+        """See `Ledger.add`."""
+        self._strike("before", "add")
+        await self._inner.add(entry, **options)
+        self._ack(entry.intent_id, "intent")
+        self._strike("after", "add")
+
+    async def move(
+        self, intent_id: str, expected: State, state: State, *, event: str, **options: Any
+    ) -> LedgerEntry:
+        """See `Ledger.move`."""
+        self._strike("before", "move", f"move.{event}")
+        entry = await self._inner.move(intent_id, expected, state, event=event, **options)
+        self._ack(intent_id, event)
+        self._strike("after", "move", f"move.{event}")
+        return entry
+
+    async def claim(self, owner: str, **options: Any) -> tuple[LedgerEntry, ...]:
+        """See `Ledger.claim`; only claims that found something count as calls made."""
+        claimed = await self._inner.claim(owner, **options)
+        if claimed:
+            self._strike("after", "claim")
+        return claimed
+
+    async def renew(self, owner: str, **options: Any) -> tuple[str, ...]:
+        """See `Ledger.renew`."""
+        self._strike("before", "renew")
+        held = await self._inner.renew(owner, **options)
+        self._strike("after", "renew")
+        return held
+
+
+class _Weakened(SqliteStore):
+    """An SQLite file with settings that the ledger would never choose."""
+
+    pragmas: tuple[str, ...] = ()
+
+    def _on_connect(self, connection: Any, record: Any) -> None:
+        super()._on_connect(connection, record)
+        for pragma in self.pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+
+
+def ledger_of(job: Job) -> Ledger:
+    """Return the real ledger of a job."""
+    if not job.pragmas and job.wal is None:
+        return open_ledger(job.database)
+    store = _Weakened(job.database.removeprefix("sqlite:///"), wal=job.wal)
+    store.pragmas = job.pragmas
+    return SqlLedger(store)
+
+
+async def run(job: Job) -> None:
+    """Do the job."""
+    acks = None
+    if job.acks is not None:
+        acks = os.open(job.acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    ledger = CrashingLedger(ledger_of(job), job.crash, acks)
+    rng = random.Random(job.seed)
+    async with (
+        PapSMSClient(
+            job.name, base_url=job.base_url, rate_limit=RateLimit(60_000, per=60.0), timeout=20.0
+        ) as client,
+        ActivationManager(
+            client,
+            database=ledger,
+            lease=job.lease,
+            sms_timeout=0.4,
+            max_in_flight=job.at_once,
+            drain_timeout=20.0,
+        ) as manager,
+    ):
+        if not job.work:
+            await _recover_all(manager, job.lease)
+            return
+        recovering = asyncio.create_task(
+            _recover_for_ever(manager, job.lease) if job.recovers else asyncio.sleep(0)
+        )
+        numbers = iter(range(sys.maxsize if job.limit is None else job.limit))
+
+        async def line() -> None:
+            for number in numbers:
+                await _verify(manager, rng, f"{job.name}-{number}")
+
+        await asyncio.gather(*(line() for _ in range(job.at_once)))
+        recovering.cancel()
+
+
+async def _recover_all(manager: ActivationManager, lease: float) -> None:
+    """Recover until nothing is open; leases of the dead must end first."""
+    async with asyncio.timeout(60):
+        while True:
+            await manager.recover()
+            if not await manager.ledger.entries(OPEN):
+                return
+            await asyncio.sleep(lease / 10)
+
+
+async def _recover_for_ever(manager: ActivationManager, lease: float) -> None:
+    while True:
+        try:
+            await manager.recover(wait=False)
+        except PapSMSError as error:
+            logging.getLogger(__name__).warning("recovery failed: %s", error)
+        await asyncio.sleep(lease / 3)
+
+
+async def _verify(manager: ActivationManager, rng: random.Random, name: str) -> None:
+    """Run one verification of a kind that is drawn; each has a service name of its own."""
+    service = rng.choice(MAGIC) if rng.random() < 0.15 else name
+    country, fallbacks = ("us", ()) if rng.random() < 0.9 else ("zz", ("de",))
+    patience = rng.uniform(0.0, 0.3)
+
+    async def raising(activation: Any) -> None:
+        await asyncio.sleep(patience / 10)
+        raise RuntimeError("the flow failed")
+
+    async def cancelling(activation: Any) -> None:
+        activation.mark_requested()
+        await asyncio.sleep(patience)
+        await activation.cancel()
+
+    flow = rng.choice((None, None, None, raising, cancelling))
+    limit = patience if rng.random() < 0.2 else None
+    try:
+        async with asyncio.timeout(limit):
+            await manager.verify(service, country, flow=flow, fallbacks=fallbacks)
+    except TimeoutError:
+        pass
+
+
+def warm_up() -> None:
+    """Do everything once that costs time at its first use, and leave no thread behind."""
+
+    async def rehearse(directory: str) -> None:
+        service = MemoryService()
+        ledger = open_ledger(f"{directory}/ledger.db")
+        async with (
+            service.client(rate_limit=RateLimit(60_000, per=60.0)) as client,
+            ActivationManager(client, database=ledger, sms_timeout=0.4) as manager,
+        ):
+            for name in ("test-instant", "test-race"):
+                await manager.verify(name)
+            await manager.recover()
+
+    if importlib.util.find_spec("asyncpg") is not None:
+        importlib.import_module("sqlalchemy.dialects.postgresql.asyncpg")
+        importlib.import_module("papsms_async.ledger.postgresql")
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(rehearse(directory))
+
+
+def main(job: Job) -> None:
+    """Run a job in this process."""
+    logging.getLogger("papsms_async").setLevel(logging.ERROR)
+    asyncio.run(run(job))
+
+
+def job_of(text: str) -> Job:
+    """Read a job from JSON."""
+    fields = json.loads(text)
+    return Job(**fields | {"pragmas": tuple(fields.get("pragmas", ()))})
+
+
+if __name__ == "__main__":
+    main(job_of(sys.argv[1]))
