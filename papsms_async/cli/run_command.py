@@ -142,7 +142,11 @@ _SECONDS = click.FloatRange(0, 86_400, min_open=True)
 @click.option(
     "--max-in-flight", type=click.IntRange(1, 100_000), metavar="N", help="Numbers held at once."
 )
-@click.option("--max-spend", metavar="USD", help="Never spend more than this.")
+@click.option(
+    "--max-spend",
+    metavar="USD",
+    help="Never spend more than this: in this run, or in all that a named ledger holds.",
+)
 @click.option(
     "--worst-price", metavar="USD", help="Most that one number can cost [3.00, or --max-spend]."
 )
@@ -153,7 +157,10 @@ _SECONDS = click.FloatRange(0, 86_400, min_open=True)
     help="How closely to follow the limit [steady].",
 )
 @click.option(
-    "--database", "database_", metavar="URL", help="Ledger to keep [memory; env: PAPSMS_DATABASE]."
+    "--database",
+    "database_",
+    metavar="URL",
+    help="Ledger to keep, or none [a file of yours; env: PAPSMS_DATABASE].",
 )
 @click.option(
     "--drain",
@@ -202,7 +209,8 @@ def run_command(
     codes, so a new file is made readable for you alone. Rows that were not begun have no line.
 
     The first Ctrl-C buys nothing more, gives what runs a little time, and releases the rest; the
-    second leaves at once and prints what is still owed.
+    second leaves at once and prints what is still owed. The ledger knows it, and what a crash left
+    behind: papsms recover finishes it.
     """
     if stream and (jobs != "-" or dry_run):
         raise CommandError("--stream needs - for JOBS, and no --dry-run")

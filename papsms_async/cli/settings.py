@@ -159,19 +159,43 @@ def budget(max_spend: str | None, worst_price: str | None) -> Budget | None:
 
 
 def database(option: str | None) -> str | None:
-    """Return the database of the ledger, ``None`` to keep it in memory."""
-    return option or os.environ.get(DATABASE) or None
+    """Return the database of the ledger, ``None`` to keep it in memory.
+
+    The option wins over the environment; without either it is `own_database`. The word ``none``
+    stands for memory.
+    """
+    named = option or os.environ.get(DATABASE)
+    if not named:
+        return str(own_database())
+    return None if named.strip().lower() == "none" else named
+
+
+def own_database() -> Path:
+    """Return the file of the command line's own ledger, whether it exists or not."""
+    from platformdirs import user_data_path
+
+    return user_data_path("papsms-async", appauthor=False) / "papsms.db"
 
 
 def open_manager(client: PapSMSClient, **options: Any) -> Any:
     """Return an `ActivationManager`.
 
+    On the command line's own ledger a budget bounds this run; see
+    `papsms_async.cli.run_budget`.
+
     Raises:
-        CommandError: An option can't be used.
+        CommandError: An option can't be used, or there is no place for the ledger.
     """
     from papsms_async.manager import ActivationManager
 
     try:
+        if options.get("database") == str(own_database()):
+            _make_directory(own_database().parent)
+            if options.get("budget") is not None:
+                from papsms_async.cli.run_budget import RunLedger
+                from papsms_async.ledger import open_ledger
+
+                options["database"] = RunLedger(open_ledger(options["database"]))
         return ActivationManager(client, **options)
     except ConfigurationError as error:
         raise CommandError(as_clause(error.message)) from error
@@ -180,6 +204,17 @@ def open_manager(client: PapSMSClient, **options: Any) -> Any:
 def reason(error: OSError) -> str:
     """Return why an operation on a file failed, as the system words it."""
     return (error.strerror or type(error).__name__).lower()
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(
+            f"can't make {path} for the ledger: {reason(error)}; name another place with"
+            " --database, or none to keep it in memory",
+            ExitCode.NOT_WRITABLE,
+        ) from error
 
 
 def _read_key(path: Path) -> str:

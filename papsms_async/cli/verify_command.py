@@ -42,7 +42,10 @@ from papsms_async.cli.sinks import SPARSE, HumanSink, JsonSink
 )
 @click.option("--limit", metavar="N/Ws", help="Limit of the key [60/60s; env: PAPSMS_LIMIT].")
 @click.option(
-    "--database", "database_", metavar="URL", help="Ledger to keep [memory; env: PAPSMS_DATABASE]."
+    "--database",
+    "database_",
+    metavar="URL",
+    help="Ledger to keep, or none [a file of yours; env: PAPSMS_DATABASE].",
 )
 @common_options
 def verify_command(

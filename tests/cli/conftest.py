@@ -72,7 +72,13 @@ Serve = Callable[..., Awaitable[SandboxEngine]]
 def environment(tmp_path: Path) -> dict[str, str]:
     """Return the environment that `papsms` is started in; change it at will."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PAPSMS_")}
-    return {**kept, "PAPSMS_API_KEY": "sandbox", "PAPSMS_LIMIT": LIMIT, "COLUMNS": "80"}
+    return {
+        **kept,
+        "PAPSMS_API_KEY": "sandbox",
+        "PAPSMS_LIMIT": LIMIT,
+        "COLUMNS": "80",
+        "XDG_DATA_HOME": str(tmp_path / "data"),
+    }
 
 
 @pytest.fixture
