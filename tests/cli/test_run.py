@@ -79,18 +79,18 @@ async def test_output_is_private_and_is_not_overwritten(
 ) -> None:
     """The output is readable for its owner alone, and kept unless --force says otherwise."""
     name = jobs("test-instant,us,a")
-    assert (await run("run", name, "-o", "out.jsonl")).code == 0
+    assert (await run("run", name, "-o", "out.jsonl", "--timeout", "3")).code == 0
     output = tmp_path / "out.jsonl"
     assert stat.S_IMODE(output.stat().st_mode) == 0o600
     before = output.read_text()
-    again = await run("run", name, "-o", "out.jsonl")
+    again = await run("run", name, "-o", "out.jsonl", "--timeout", "3")
     assert again.code == 6
     assert again.sentences == [
         "papsms: out.jsonl exists; name another file or pass --force to overwrite it"
     ]
     assert output.read_text() == before
     assert len(engine_purchases(service)) == 1
-    assert (await run("run", name, "-o", "out.jsonl", "--force")).code == 0
+    assert (await run("run", name, "-o", "out.jsonl", "--force", "--timeout", "3")).code == 0
     assert output.read_text() != before
     assert len(output.read_text().splitlines()) == 1
 
@@ -104,7 +104,7 @@ async def test_result_has_all_fields(
     run: Run, service: SandboxEngine, jobs: Callable[..., str]
 ) -> None:
     """A result names the row, the number, the SMS, the money and the times."""
-    ended = await run("run", jobs("test-instant,gb,r-1"))
+    ended = await run("run", jobs("test-instant,gb,r-1"), "--timeout", "3")
     assert ended.code == 0
     [record] = ended.records
     [activation] = service.activations.values()
@@ -269,7 +269,9 @@ async def test_events_tell_each_step(
     run: Run, service: SandboxEngine, jobs: Callable[..., str]
 ) -> None:
     """With --events each step is a line, the result among them, in order."""
-    ended = await run("run", jobs("test-instant,us,a"), "--events", "--no-progress")
+    ended = await run(
+        "run", jobs("test-instant,us,a"), "--events", "--no-progress", "--timeout", "3"
+    )
     assert ended.code == 0
     assert ended.err == ""
     steps = [record["event"] for record in ended.records if record["event"] != "polled"]
@@ -293,10 +295,10 @@ async def test_events_tell_each_step(
 
 async def test_standard_input(run: Run, service: SandboxEngine) -> None:
     """JOBS may be standard input, in either format."""
-    csv = await run("run", "-", stdin=b"service\ntest-instant\n")
-    lines = await run("run", "-", stdin=b'{"service": "test-instant"}\n')
+    csv = await run("run", "-", "--timeout", "3", stdin=b"service\ntest-instant\n")
+    lines = await run("run", "-", "--timeout", "3", stdin=b'{"service": "test-instant"}\n')
     assert (csv.code, lines.code) == (0, 0)
-    bad = await run("run", "-", stdin=b"service\ntest-instant\na,b\n")
+    bad = await run("run", "-", "--timeout", "3", stdin=b"service\ntest-instant\na,b\n")
     assert bad.code == 2
     assert bad.err.startswith("papsms: standard input has 1 problem; nothing was bought")
     assert len(engine_purchases(service)) == 2
@@ -304,7 +306,7 @@ async def test_standard_input(run: Run, service: SandboxEngine) -> None:
 
 async def test_stream_serves_rows_as_they_come(start: Any, service: SandboxEngine) -> None:
     """With --stream a row is verified before the next is there; a bad one is a result."""
-    process = await start("run", "-", "--stream", "--no-progress")
+    process = await start("run", "-", "--stream", "--no-progress", "--timeout", "3")
     stdin = process.process.stdin
     stdin.write(b"service,reference\ntest-instant,first\n")
     await stdin.drain()
@@ -347,7 +349,9 @@ async def test_ledger_in_a_file(
     run: Run, service: SandboxEngine, jobs: Callable[..., str], tmp_path: Path
 ) -> None:
     """--database keeps the ledger in a file that only its owner can read."""
-    ended = await run("run", jobs("test-instant,us,a"), "--database", "sqlite:///ledger.db")
+    ended = await run(
+        "run", jobs("test-instant,us,a"), "--database", "sqlite:///ledger.db", "--timeout", "3"
+    )
     assert ended.code == 0
     assert stat.S_IMODE((tmp_path / "ledger.db").stat().st_mode) == 0o600
 
@@ -359,23 +363,33 @@ async def test_key_from_files(
     await serve(api_keys=["file-key"])
     name = jobs("test-instant,us,a")
     (tmp_path / ".env").write_text("PAPSMS_API_KEY=file-key\nPAPSMS_LIMIT=nonsense\nOTHER=1\n")
-    assert (await run("run", name)).code == 3  # the environment's key, which is wrong
+    assert (
+        await run("run", name, "--timeout", "3")
+    ).code == 3  # the environment's key, which is wrong
     del environment["PAPSMS_API_KEY"]
-    assert (await run("run", name)).code == 0
-    assert (await run("run", name, "--no-env-file")).code == 3
+    assert (await run("run", name, "--timeout", "3")).code == 0
+    assert (await run("run", name, "--timeout", "3", "--no-env-file")).code == 3
     (tmp_path / "key").write_text("file-key\n")
-    assert (await run("run", name, "--no-env-file", "--api-key-file", "key")).code == 0
-    assert (await run("--no-env-file", "--api-key-file", "key", "run", name)).code == 0
+    assert (
+        await run("run", name, "--timeout", "3", "--no-env-file", "--api-key-file", "key")
+    ).code == 0
+    assert (
+        await run("--no-env-file", "--api-key-file", "key", "run", name, "--timeout", "3")
+    ).code == 0
 
 
 async def test_secrets_are_in_no_log(
     run: Run, serve: Serve, environment: dict[str, str], jobs: Callable[..., str]
 ) -> None:
     """--verbose logs to standard error, without key, number, code or text."""
-    engine = await serve(api_keys=["canary-key"], faults="status:server_error@0.3")
+    engine = await serve(
+        api_keys=["canary-key"], faults="purchase:refuse#1 status:server_error@0.3"
+    )
     environment["PAPSMS_API_KEY"] = "canary-key"
-    ended = await run("run", jobs(*(f"test-instant,us,{n}" for n in range(5))), "--verbose")
-    assert " DEBUG " in ended.err or " INFO " in ended.err
+    ended = await run(
+        "run", jobs(*(f"test-instant,us,{n}" for n in range(5))), "--verbose", "--timeout", "3"
+    )
+    assert " INFO papsms_async: purchase failed (ConnectError)" in ended.err
     assert "canary-key" not in ended.err
     for activation in engine.activations.values():
         assert activation.phone_number not in ended.err
