@@ -26,9 +26,9 @@ Environment, also from a .env file (found upwards; it never overrides):
                     lines can be read by others (or see --api-key-file)
   PAPSMS_BASE_URL   where the API is
   PAPSMS_LIMIT      limit of the key, 60/60s by default
-  PAPSMS_DATABASE   ledger to keep: sqlite:///file.db, postgresql://..., or none;
-                    by default papsms.db in your data directory (on Linux
-                    ~/.local/share/papsms-async)
+  PAPSMS_DATABASE   ledger to keep: sqlite:///file.db, postgresql://..., or
+                    none; by default papsms.db in your data directory (on
+                    Linux ~/.local/share/papsms-async)
 
 \b
 Exit status (where several apply: 7, 130, 70, 6, 3, 5, 4, 2, 1):
