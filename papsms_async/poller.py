@@ -29,6 +29,7 @@ from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
     AccountError,
     ActivationNotFoundError,
+    AnswerLostError,
     PapSMSError,
     SmsTimeoutError,
 )
@@ -216,11 +217,15 @@ class Poller:
             waits = False
             self._due -= 1
             asked_at = self._age(watch)
+            if asked_at < watch.timeout - _EPSILON:
+                # One that hangs must not take the last poll's place: that one is asked after the
+                # timeout, so only its answer tells all.
+                scope.deadline = watch.start + watch.timeout + watch.grace / 2
 
         # However long the queue or a block of the key: the wait for the SMS has an end.
         limit = max(watch.start + watch.timeout, loop.time()) + watch.grace
         try:
-            with anyio.fail_after(limit - loop.time()):
+            with anyio.fail_after(limit - loop.time()) as scope:
                 status = await self._dispatcher.call(
                     status_request(tracked.activation.activation_id),
                     partial(read_status, activation_id=tracked.activation.activation_id),
@@ -234,7 +239,10 @@ class Poller:
             self._after_failure(watch, error)
         except TimeoutError:
             watch.task = None
-            self._time_out(watch)
+            if loop.time() < limit - _EPSILON:
+                self._after_failure(watch, AnswerLostError("No answer came before the timeout."))
+            else:
+                self._time_out(watch)
         else:
             watch.failures = watch.misses = 0
             watch.task = None
