@@ -63,6 +63,10 @@ WORST_PRICE = Decimal("3.00")
 DRAIN_TIMEOUT = 90.0
 """Seconds that closing waits for owed finishes; at 60 a minute that pays about 85 of them."""
 
+WRITING_TIME = 5.0
+"""Seconds that closing waits at least until the ledger has taken what is released."""
+RELEASE_TASK = "papsms release"
+
 
 class ActivationManager:
     """Runs verifications: buys numbers, waits for their SMS, and finishes every one of them.
@@ -215,6 +219,8 @@ class ActivationManager:
                         ManagerClosedError("The manager was closed while the SMS was awaited.")
                     )
                     self._leave(tracked)
+                # However short the drain: what is owed has to be written down as owed.
+                await self._tasks.drain_named(RELEASE_TASK, max(timeout, WRITING_TIME))
                 await self._tasks.drain(timeout)
                 self._poller.close()
                 for tracked in self._desk.owed:
@@ -533,7 +539,7 @@ class ActivationManager:
             return
         self._poller.unwatch(tracked)
         tracked.fail_wait(ActivationEndedError("The block of this activation was left."))
-        self._tasks.spawn(tracked.finish(), name="papsms release")
+        self._tasks.spawn(tracked.finish(), name=RELEASE_TASK)
 
 
 class ActivationBlock:

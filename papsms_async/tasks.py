@@ -48,6 +48,12 @@ class OwnedTasks:
             await asyncio.wait(tuple(self._tasks), timeout=left)
         return len(self._tasks)
 
+    async def drain_named(self, name: str, timeout: float) -> None:
+        """Wait until all tasks of that name are done, at most ``timeout`` seconds."""
+        tasks = [task for task in self._tasks if task.get_name() == name]
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout)
+
     async def cancel_all(self) -> None:
         """Cancel what still runs and wait until it is gone."""
         while self._tasks:

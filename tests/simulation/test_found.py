@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from papsms_async import Outcome, RateLimit, VerificationResult
+from papsms_async import ActivationManager, Outcome, RateLimit, State, VerificationResult
 from papsms_async.sandbox import FaultSet, SandboxConfig, SandboxEngine, parse_faults
 from papsms_async.testing import run_virtual
 from papsms_async.testing.memory_transport import EPOCH, MemoryService
@@ -39,3 +39,23 @@ def test_poll_that_hangs_over_the_timeout_does_not_cost_the_sms(since: float) ->
     assert len(hung) == 1
     assert since < hung[0] - EPOCH.timestamp() < 60
     assert result.outcome is Outcome.COMPLETED
+
+
+def test_close_without_time_still_writes_down_what_is_owed() -> None:
+    """Closing with no time at all leaves nothing waiting: its finish is owed, here and there."""
+    memory = service(sms_delay="never")
+
+    async def close_at_once() -> tuple[ActivationManager, asyncio.Task[VerificationResult]]:
+        async with (
+            memory.client(rate_limit=RateLimit(6000, 60)) as client,
+            memory.manager(client, drain_timeout=0.0) as manager,
+        ):
+            work = asyncio.create_task(manager.verify("whatsapp"))
+            await asyncio.sleep(1.0)
+        await asyncio.wait({work})
+        assert [entry.state for entry in await manager.ledger.entries()] == [State.CANCELLING]
+        return manager, work
+
+    manager, work = run_virtual(close_at_once())
+    assert [entry.state for entry in manager.owed] == [State.CANCELLING]
+    assert work.result().outcome is Outcome.CANCELLED

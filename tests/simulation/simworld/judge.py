@@ -222,6 +222,7 @@ def _check_finishes(seen: Seen) -> Iterator[str]:
         if wire.operation is Operation.FINISH and wire.activation_id is not None:
             finishes[wire.activation_id].append(wire)
     entries = {entry.activation_id: entry for entry in seen.entries}
+    raced = _raced(seen)
     for activation_id, wires in finishes.items():
         bought = seen.engine.activations.get(activation_id)
         if bought is None or activation_id not in entries:
@@ -238,12 +239,24 @@ def _check_finishes(seen: Seen) -> Iterator[str]:
             yield f"{activation_id} was completed without an SMS"
         if any(wire.word == "cancelled" for wire in wires):
             intent_id = entries[activation_id].intent_id
-            if intent_id in seen.diary.kept:
+            if intent_id in seen.diary.kept and intent_id not in raced:
                 yield f"{activation_id} was cancelled though its flow used the SMS"
     for intent_id in seen.diary.kept:
         entry = next(entry for entry in seen.entries if entry.intent_id == intent_id)
         if entry.state not in (State.COMPLETED, State.COMPLETING):
             yield f"{intent_id} was used and is {entry.state.value}"
+
+
+def _raced(seen: Seen) -> set[str | None]:
+    """Return the purchases of which an SMS was seen only after they had been given up."""
+    cancelling: set[str | None] = set()
+    raced: set[str | None] = set()
+    for told in seen.told:
+        if told.event.kind is EventKind.CANCELLING:
+            cancelling.add(told.event.intent_id)
+        elif told.event.kind is EventKind.COMPLETING and told.event.intent_id in cancelling:
+            raced.add(told.event.intent_id)
+    return raced
 
 
 def _is_success(wire: Wire) -> bool:
@@ -269,6 +282,7 @@ def _check_everything_ends(seen: Seen) -> Iterator[str]:
 
 def _check_sms(seen: Seen) -> Iterator[str]:
     """Who waited until the timeout got the SMS that came before it."""
+    raced = _raced(seen)
     delivered = Counter(
         told.event.intent_id for told in seen.told if told.event.kind is EventKind.SMS_RECEIVED
     )
@@ -288,7 +302,7 @@ def _check_sms(seen: Seen) -> Iterator[str]:
         if wait.ended is None:
             yield f"a wait for {wait.activation_id} never ended"
         if wait.sms is not None:
-            if delivered[wait.intent_id] != 1:
+            if delivered[wait.intent_id] != 1 and wait.intent_id not in raced:
                 yield f"{wait.activation_id} had an SMS that no event told of"
             if wait.sms.full_text != bought.sms_text or wait.sms.code != bought.sms_code:
                 yield f"the SMS of {wait.activation_id} is another one"

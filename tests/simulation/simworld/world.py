@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
+from unittest.mock import patch
 
 import attrs
 
-from papsms_async import ActivationManager, Budget, PapSMSClient, RateLimit
+from papsms_async import ActivationManager, Budget, PapSMSClient, RateLimit, poller
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.ledger import LedgerEntry, MemoryLedger
 from papsms_async.sandbox import SandboxEngine
@@ -80,7 +81,7 @@ def run_world(plan: Plan) -> Seen:
         crashes.append(f"{context.get('message')}: {context.get('exception')!r}")
 
     loop.set_exception_handler(on_crash)
-    with quiet(), asyncio.Runner(loop_factory=lambda: loop) as runner:
+    with quiet(), odd_plans(plan), asyncio.Runner(loop_factory=lambda: loop) as runner:
         seen = runner.run(_world(plan, trace))
     seen.crashes.extend(crashes)
     return seen
@@ -89,6 +90,40 @@ def run_world(plan: Plan) -> Seen:
 def run_seed(seed: int, *, size: int | None = None) -> Seen:
     """Act out the world of ``seed``."""
     return run_world(draw(seed, size=size))
+
+
+@attrs.frozen
+class OddPlan:
+    """Polls at ages that are multiples of ``step`` and a bit."""
+
+    step: float
+
+    def next_poll(self, age: float) -> float:
+        """Return the age of the next poll; what is past the timeout is cut to it."""
+        return (age // self.step + 1) * self.step + 0.1 * (age % 1.0)
+
+
+class OddPrices:
+    """Changes the price now and then, so that everything is planned anew."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def price(self, *groups: object, **numbers: object) -> float:
+        """Return some price."""
+        self._looks += 1
+        return float(self._looks // 8)
+
+
+@contextmanager
+def odd_plans(plan: Plan) -> Iterator[None]:
+    """Let the poller poll at odd ages, where the plan wants it."""
+    if plan.rough is None:
+        yield
+        return
+    odd = OddPlan(plan.rough)
+    with patch.object(poller, "poll_plan", lambda law, price, timeout: odd):
+        yield
 
 
 @contextmanager
@@ -142,8 +177,8 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
         rng=rng,
     )
     seen.max_in_flight = manager.max_in_flight
-    if plan.look_every:
-        manager._poller._interval = plan.look_every
+    if plan.rough is not None:
+        manager._poller._controller = OddPrices()  # type: ignore[assignment]
     _listen(manager, seen, road)
     ended = asyncio.Event()
     reader = _reader(manager, seen, ended)
