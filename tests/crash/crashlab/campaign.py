@@ -13,18 +13,18 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
 import attrs
-from judgement import Verdict, judge, read_acks, read_records  # type: ignore[import-not-found]
-from service import WatchedEngine, worker_name  # type: ignore[import-not-found]
-from worker import Job  # type: ignore[import-not-found]
-from zygote import Worker, Zygote  # type: ignore[import-not-found]
 
+from crashlab.judgement import Verdict, judge, read_acks, read_records
+from crashlab.service import WatchedEngine, worker_name
+from crashlab.worker import Job
+from crashlab.zygote import Worker, Zygote
 from papsms_async.sandbox.server import SandboxServer
 
 LEASE = 0.3
@@ -104,19 +104,19 @@ def postgres_schemas(server: str) -> Databases:
 
     @asynccontextmanager
     async def schema() -> AsyncIterator[str]:
-        import asyncpg  # type: ignore[import-untyped]
+        import asyncpg
 
         address = server.replace("postgresql+asyncpg://", "postgresql://")
         name = f"papsms_crash_{random.randbytes(6).hex()}"
         connection = await asyncpg.connect(address)
         try:
             await connection.execute(f"CREATE SCHEMA {name}")
-            yield f"{address}{'&' if '?' in address else '?'}search_path={name}"
+            mark = "&" if "?" in address else "?"
+            yield f"{address}{mark}search_path={name}&application_name={name}"
             # Connections of the dead may still hold locks for a moment.
             await connection.execute(
-                "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_class c"
-                " ON c.oid = l.relation JOIN pg_namespace n ON n.oid = c.relnamespace"
-                " WHERE n.nspname = $1 AND l.pid <> pg_backend_pid()",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = $1",
                 name,
             )
             await connection.execute(f"DROP SCHEMA {name} CASCADE")
@@ -124,6 +124,24 @@ def postgres_schemas(server: str) -> Databases:
             await connection.close()
 
     return schema
+
+
+async def end_transactions(database: str) -> None:
+    """End the transactions in which stopped workers sleep, on a PostgreSQL of `postgres_schemas`.
+
+    The server does it by itself, `papsms_async.ledger.postgresql` asks it to, after 30 seconds.
+    """
+    import asyncpg
+
+    connection = await asyncpg.connect(database)
+    try:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND application_name = current_setting('application_name')"
+            " AND state LIKE 'idle in transaction%'"
+        )
+    finally:
+        await connection.close()
 
 
 async def campaign(
@@ -134,9 +152,24 @@ async def campaign(
     kills: int,
     lanes: int = 6,
     chain: int = 15,
+    options: dict[str, Any] | None = None,
     progress: Callable[[Tally], Any] = lambda tally: None,
 ) -> Tally:
-    """Run episodes, ``lanes`` at the same time, until ``kills`` workers were killed."""
+    """Run episodes, ``lanes`` at the same time, until ``kills`` workers were killed.
+
+    Args:
+        zygote: Starts the workers.
+        databases: Gives each episode its own.
+        seed: Of the first episode; each further one has the next.
+        kills: How many; the last episodes are finished, so it becomes a few more.
+        lanes: How many episodes run at the same time.
+        chain: Kills an episode.
+        options: Further fields of `worker.Job`.
+        progress: Called after each episode.
+
+    Returns:
+        What was done and found; it ends with the first episode that has a problem.
+    """
     tally = Tally()
     seeds = iter(range(seed, seed + 1_000_000))
 
@@ -144,7 +177,9 @@ async def campaign(
         while tally.kills < kills and not tally.problems:
             number = next(seeds)
             async with databases() as database:
-                verdict, causes = await episode(zygote, database, seed=number, chain=chain)
+                verdict, causes = await episode(
+                    zygote, database, seed=number, chain=[None] * chain, options=options
+                )
             tally.add(verdict, causes, number)
             progress(tally)
 
@@ -155,18 +190,37 @@ async def campaign(
 
 
 async def episode(
-    zygote: Zygote, database: str, *, seed: int, chain: int
+    zygote: Zygote,
+    database: str,
+    *,
+    seed: int,
+    chain: Sequence[str | None],
+    options: dict[str, Any] | None = None,
 ) -> tuple[Verdict, Counter[str]]:
-    """Run one episode with ``chain`` kills."""
+    """Run one episode: a worker for each part of ``chain``, then the last recovery.
+
+    Args:
+        zygote: Starts the workers.
+        database: Of the ledger, empty.
+        seed: Of everything that is drawn.
+        chain: What each worker dies of: one of `POINTS`, ``service:ROUTE``, or ``None`` to draw it.
+        options: Further fields of `worker.Job`.
+
+    Returns:
+        The verdict, and how many workers died of what; ``time`` where the point was not reached.
+
+    Raises:
+        RuntimeError: A worker, or the last recovery, ended with an error of its own.
+    """
     rng = random.Random(seed)
-    engine = WatchedEngine(chain + 1, seed=seed)
+    engine = WatchedEngine(len(chain) + 1, seed=seed)
     causes: Counter[str] = Counter()
     killed: list[int] = []
     with tempfile.TemporaryDirectory(prefix="papsms-acks-") as directory:
-        acks = [Path(directory, f"{number}") for number in range(chain + 1)]
+        acks = [Path(directory, f"{number}") for number in range(len(chain) + 1)]
         async with SandboxServer(engine) as server:
-            for number in range(chain + 1):
-                last = number == chain
+            for number, cause in enumerate([*chain, "recovery"]):
+                last = number == len(chain)
                 job = Job(
                     name=worker_name(number),
                     base_url=server.base_url,
@@ -175,6 +229,7 @@ async def episode(
                     lease=LEASE,
                     work=not last,
                     acks=str(acks[number]),
+                    **(options or {}),
                 )
                 if last:
                     worker = await zygote.start(job)
@@ -182,29 +237,21 @@ async def episode(
                     if status:
                         raise RuntimeError(f"seed {seed}: the last recovery ended with {status}")
                 else:
-                    pid, cause = await _life(zygote, engine, job, rng)
+                    pid, died_of = await _life(zygote, engine, job, rng, cause)
                     killed.append(pid)
-                    causes[cause] += 1
+                    causes[died_of] += 1
         records = await read_records(database)
         verdict = judge(engine, records, read_acks(acks), killed=killed)
     return verdict, causes
 
 
 async def _life(
-    zygote: Zygote, engine: WatchedEngine, job: Job, rng: random.Random
+    zygote: Zygote, engine: WatchedEngine, job: Job, rng: random.Random, planned: str | None
 ) -> tuple[int, str]:
     """Run a worker until it is killed; return its process id and what it was killed by."""
-    draw, nth, seconds = rng.random(), min(1 + int(rng.expovariate(0.4)), 12), LIFE
-    cause = "time"
-    if draw < 0.5:
-        cause = rng.choice(POINTS)
-        # What happens often is met late as well; what is rare, at its first time.
-        nth = nth if cause.startswith(("add:", "move:", "move.bought")) else 1
+    cause, nth, seconds = _drawn(rng) if planned is None else (planned, 1, 20.0)
+    if cause in POINTS:
         job = attrs.evolve(job, crash=f"{cause}:{nth}:kill")
-    elif draw < 0.75:
-        cause = f"service:{rng.choice(ROUTES)}"
-    else:
-        seconds = rng.uniform(0.0, 0.4)
     worker: Worker = await zygote.start(job)
     struck = False
 
@@ -221,7 +268,21 @@ async def _life(
     except TimeoutError:
         worker.signal(SIGKILL)
         status = await worker.wait()
-        reached = False
+        reached = struck
     if status != -SIGKILL:
         raise RuntimeError(f"worker {job} ended by itself with {status}")
     return worker.pid, cause if reached else "time"
+
+
+def _drawn(rng: random.Random) -> tuple[str, int, float]:
+    """Draw what a worker dies of, at which time of meeting it, and its longest life in seconds."""
+    draw = rng.random()
+    nth = min(1 + int(rng.expovariate(0.4)), 12)
+    if draw < 0.5:
+        cause = rng.choice(POINTS)
+        # What happens often is met late as well; what is rare, at its first time.
+        often = cause.startswith(("add:", "move:", "move.bought:"))
+        return cause, nth if often else 1, LIFE
+    if draw < 0.75:
+        return f"service:{rng.choice(ROUTES)}", nth, LIFE
+    return "time", 1, rng.uniform(0.0, LIFE / 2)

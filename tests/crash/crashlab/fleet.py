@@ -11,23 +11,23 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
 from typing import Any
 
 import attrs
-from judgement import (  # type: ignore[import-not-found]
+
+from crashlab.judgement import (
     Records,
     Verdict,
     judge,
     read_acks,
     read_records,
 )
-from service import Finish, WatchedEngine, worker_name  # type: ignore[import-not-found]
-from worker import Job  # type: ignore[import-not-found]
-from zygote import Worker, Zygote  # type: ignore[import-not-found]
-
+from crashlab.service import Finish, WatchedEngine, worker_name
+from crashlab.worker import Job
+from crashlab.zygote import Worker, Zygote
 from papsms_async.lifecycle import TERMINAL, State
 from papsms_async.sandbox.server import SandboxServer
 
@@ -105,10 +105,12 @@ async def fleet(
             if status:
                 raise RuntimeError(f"seed {seed}: the last recovery ended with {status}")
         records = await read_records(database)
-        verdict = judge(
-            engine, records, read_acks(Path(directory).iterdir()), killed=suspects
-        )
+        verdict = judge(engine, records, read_acks(Path(directory).iterdir()), killed=suspects)
     return verdict, causes
+
+
+async def _nothing() -> None:
+    pass
 
 
 @attrs.frozen(kw_only=True)
@@ -148,13 +150,18 @@ class Awakening:
         return [
             finish
             for finish in self.finishes
-            if finish.activation_id not in settled
-            or settled[finish.activation_id] is not words[finish.status]
+            if settled.get(finish.activation_id, words[finish.status]) is not words[finish.status]
         ]
 
 
 async def stop_past_lease(
-    zygote: Zygote, database: str, *, crash: str | None, route: str | None = None, seed: int = 0
+    zygote: Zygote,
+    database: str,
+    *,
+    crash: str | None = None,
+    route: str | None = None,
+    seed: int = 0,
+    unlock: Callable[[], Awaitable[Any]] = _nothing,
 ) -> Awakening:
     """Stop a worker at one point, let another one recover all it had, and wake it up.
 
@@ -164,6 +171,8 @@ async def stop_past_lease(
         crash: The call of the ledger at which it stops; see `Job.crash`.
         route: Or the service's endpoint: it stops when that was executed, before its answer.
         seed: Of everything that is drawn.
+        unlock: Awaited while the worker is stopped: ends transactions in the middle of which it
+            fell asleep, as the server itself does after half a minute.
     """
     engine = WatchedEngine(2, seed=seed)
     with tempfile.TemporaryDirectory(prefix="papsms-acks-") as directory:
@@ -195,6 +204,7 @@ async def stop_past_lease(
                         raise RuntimeError(f"the worker ended with {await sleeper.wait()}")
                     await asyncio.sleep(0.01)
             struck.set()
+            await unlock()
             recovery = attrs.evolve(
                 job, name=worker_name(1), work=False, crash=None, acks=f"{directory}/1"
             )
@@ -206,14 +216,10 @@ async def stop_past_lease(
             if status := await sleeper.wait(90):
                 raise RuntimeError(f"the worker that woke up ended with {status}")
         after = await read_records(database)
-        verdict = judge(
-            engine, after, read_acks(Path(directory).iterdir()), killed=[sleeper.pid]
-        )
+        verdict = judge(engine, after, read_acks(Path(directory).iterdir()), killed=[sleeper.pid])
     return Awakening(
         before=before,
         after=after,
-        finishes=tuple(
-            finish for finish in engine.finishes[asked:] if finish.worker == job.name
-        ),
+        finishes=tuple(finish for finish in engine.finishes[asked:] if finish.worker == job.name),
         problems=verdict.problems,
     )

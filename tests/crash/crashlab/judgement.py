@@ -12,8 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import attrs
-from service import WatchedEngine  # type: ignore[import-not-found]
 
+from crashlab.service import WatchedEngine
 from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
 from papsms_async.ledger.base import LedgerEvent
 from papsms_async.lifecycle import OPEN, State
@@ -72,9 +72,7 @@ async def read_records(database: str) -> Records:
         entries = await ledger.entries()
         return Records(
             entries=entries,
-            histories={
-                entry.intent_id: await ledger.history(entry.intent_id) for entry in entries
-            },
+            histories={entry.intent_id: await ledger.history(entry.intent_id) for entry in entries},
             committed=await ledger.committed(),
         )
     finally:
@@ -223,9 +221,7 @@ def _judge_end(engine: WatchedEngine, entry: LedgerEntry, verdict: Verdict) -> N
         problem(f"{name} is {entry.state.value} with {kinds[ChargeKind.REFUND]} refunds")
 
 
-def _judge_drivers(
-    entry: LedgerEntry, history: tuple[LedgerEvent, ...], verdict: Verdict
-) -> None:
+def _judge_drivers(entry: LedgerEntry, history: tuple[LedgerEvent, ...], verdict: Verdict) -> None:
     """Whoever writes must be whoever bought it or claimed it last."""
     driver = history[0].actor
     for line in history[1:]:

@@ -1,7 +1,7 @@
 """A process that verifies numbers and dies, or stops, exactly where it is told to.
 
-``python worker.py JOB`` runs one job given as JSON; the zygote runs it in a fork instead. Every
-write of the ledger that has returned is acknowledged by a line in the job's ``acks`` file, written
+``python -m crashlab.worker JOB`` runs one job given as JSON; the zygote runs it in a fork instead.
+Every write of the ledger that has returned is acknowledged by a line in the job's ``acks`` file, written
 before anything else happens, so that a judge knows what must have survived.
 """
 
@@ -60,6 +60,8 @@ class Job:
             what POINT says: ``add``, ``move``, ``move.EVENT``, ``claim``, ``renew``.
         pragmas: SQLite settings in place of the ledger's own, to show what they lose.
         wal: Whether SQLite keeps a write-ahead log; ``None`` as the ledger likes it.
+        write_behind: Whether intents are written only after they were reported as written: a wrong
+            ledger, to show that the judge finds it.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Job:
     crash: str | None = None
     pragmas: tuple[str, ...] = ()
     wal: bool | None = None
+    write_behind: bool = False
 
 
 class CrashingLedger:
@@ -144,6 +147,29 @@ class CrashingLedger:
         return held
 
 
+class _WriteBehind(CrashingLedger):
+    """A ledger that says that it wrote an intent, and writes it a little later."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._behind: dict[str, asyncio.Task[None]] = {}
+
+    async def add(self, entry: LedgerEntry, **options: Any) -> None:
+        """See `Ledger.add`."""
+
+        async def write() -> None:
+            await asyncio.sleep(0.02)
+            await super(_WriteBehind, self).add(entry, **options)
+
+        self._behind[entry.intent_id] = asyncio.create_task(write())
+
+    async def move(self, intent_id: str, *args: Any, **options: Any) -> LedgerEntry:
+        """See `Ledger.move`."""
+        if intent_id in self._behind:
+            await self._behind.pop(intent_id)
+        return await super().move(intent_id, *args, **options)
+
+
 class _Weakened(SqliteStore):
     """An SQLite file with settings that the ledger would never choose."""
 
@@ -169,7 +195,8 @@ async def run(job: Job) -> None:
     acks = None
     if job.acks is not None:
         acks = os.open(job.acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    ledger = CrashingLedger(ledger_of(job), job.crash, acks)
+    kind = _WriteBehind if job.write_behind else CrashingLedger
+    ledger = kind(ledger_of(job), job.crash, acks)
     rng = random.Random(job.seed)
     async with (
         PapSMSClient(

@@ -92,7 +92,9 @@ class Zygote:
         with self._errors.open("ab") as errors:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                __file__,
+                "-m",
+                "crashlab.zygote",
+                cwd=Path(__file__).parents[1],
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=errors,
@@ -135,7 +137,7 @@ class Zygote:
 
 def serve(commands: IO[bytes], answers: IO[bytes]) -> None:
     """Fork workers until the input ends."""
-    from worker import job_of, main, warm_up  # type: ignore[import-not-found]
+    from crashlab.worker import job_of, main, warm_up
 
     warm_up()
     assert threading.active_count() == 1, "a fork would lose the other threads"
