@@ -223,7 +223,8 @@ class Session:
                 " charged, never sent again; compare with the account"
             )
         if (owed := self.holdings.owed_words()) is not None:
-            say(f"papsms: still owed: {owed}; finish with: papsms cancel ID")
+            advice = "; finish with: papsms cancel ID" if self.holdings.open else ""
+            say(f"papsms: still owed: {owed}{advice}")
             codes.append(ExitCode.OWED)
         return gravest(*codes)
 
