@@ -40,6 +40,7 @@ class Leases:
         self._ledger = ledger
         self._until = 0.0
         self._held: frozenset[str] | None = None
+        self._lapsed = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -70,9 +71,11 @@ class Leases:
         Raises:
             LedgerConflictError: Another process drives it, or may.
         """
-        if asyncio.get_running_loop().time() < self._until:
+        in_time = asyncio.get_running_loop().time() < self._until
+        if in_time and (not self._lapsed or (self._held is not None and intent_id in self._held)):
             return
-        # Late: stopped, or the ledger out of reach. Only a renewal can tell what is still ours.
+        # Late: stopped, or the ledger out of reach. Only a renewal can tell what is still ours; and
+        # once one came late, what it did not find may be new since then, or lost.
         try:
             await self.renew()
         except LedgerError as error:
@@ -88,6 +91,7 @@ class Leases:
     async def renew(self) -> None:
         """Prolong all leases."""
         before = asyncio.get_running_loop().time()
+        self._lapsed = self._lapsed or before >= self._until
         self._held = frozenset(await self._ledger.renew(self.owner, lease=self.lease))
         self._until = before + self.lease
 
