@@ -198,6 +198,9 @@ class Purchasing:
 
         def mark(on_wire: bool) -> None:
             order.on_wire = on_wire
+            if not on_wire and order.abandoned:
+                # Turned away after its caller was gone: it is not sent again.
+                order.abandon()
 
         self._refuse_if_pointless(order)
         try:

@@ -221,3 +221,19 @@ def test_cancelled_while_closing_still_drains(world, settled):
         settled(w.engine)
 
     run_virtual(scenario())
+
+
+def test_purchase_turned_away_after_its_caller_was_gone_is_not_sent_again(world, settled):
+    """A 429 that comes when nobody wants the number any more ends the purchase."""
+
+    async def scenario():
+        async with world(faults="purchase:rate_limited#1") as w:
+            task = asyncio.create_task(lifecycle(w.manager, "whatsapp"))
+            await asyncio.sleep(0.04)
+            task.cancel()
+            await asyncio.sleep(120)
+            assert w.routes() == ["purchase"]
+            assert w.manager.statistics().queued == 0
+        assert w.engine.charge_log == []
+
+    run_virtual(scenario())
