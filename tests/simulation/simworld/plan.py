@@ -148,6 +148,7 @@ class Plan:
     bad_listener: bool
     slow_reader: float | None
     rough: float | None
+    look_every: float
 
     @property
     def wanted(self) -> dict[str, Wanted]:
@@ -159,6 +160,9 @@ def draw(seed: int, *, size: int | None = None) -> Plan:
     """Return the world of ``seed``; about ``size`` verifications in it, or some number."""
     rng = Random(f"world {seed}")
     count = size or rng.choice((1, 2, 4, 8, 16, 24, 32, 40, 48, 60, 80, 120))
+    exact = rng.random() < 0.04
+    if exact:
+        count = min(count, 16)
     limit = _limit(rng, count)
     sms_timeout = rng.choice((3.0, 10.0, 30.0, 60.0, 60.0, 120.0, 120.0))
     # Long enough for what is wanted to go through, so that the weather meets all of it.
@@ -196,7 +200,8 @@ def draw(seed: int, *, size: int | None = None) -> Plan:
         slow_reader=rng.choice((0.0, 1.0, 30.0)) if slow else None,
         # Working out the best plans takes three quarters of the time, and nothing that is judged here
         # depends on when exactly a poll is made: most worlds poll at any odd ages instead.
-        rough=rng.choice((0.7, 2.0, 5.0, 13.0)) if rng.random() < 0.96 else None,
+        rough=rng.choice((0.7, 2.0, 5.0, 13.0)) if not exact else None,
+        look_every=rng.choice((1.0, 20.0, 60.0, 60.0)),
     )
 
 
@@ -314,8 +319,8 @@ def _weather(rng: Random, busy: float) -> tuple[tuple[float, str], ...]:
             faults.append(rng.choice(_OUTAGES))
         changes.append((at, " ".join(faults)))
         at += rng.uniform(0.0, 0.5 * busy)
-    if rng.random() < 0.1:
-        changes.append((at, "any:rate_limited=4000#1-2"))
+    if rng.random() < 0.03:
+        changes.append((at, f"any:rate_limited={rng.choice((400, 4000))}#1-2"))
         at += rng.uniform(1.0, 60.0)
     changes.append((at, ""))
     return tuple(changes)

@@ -66,7 +66,7 @@ class Road:
     def __init__(self, plan: Plan, engine: SandboxEngine, trace: Trace, rng: Random) -> None:
         self.wires: list[Wire] = []
         self.unsent: list[tuple[float, str]] = []
-        """Attempts for which there was no way: when, and the end of the path."""
+        """Attempts for which there was no way: their begins and ends, with the end of the path."""
         self.on_road = 0
         self.intent_of: dict[asyncio.Task[object], str] = {}
         self._plan = plan
@@ -85,8 +85,10 @@ class Road:
         """See `papsms_async.transport.Transport.send`."""
         await asyncio.sleep(0)
         if self._plan.unsent and self._rng.random() < self._plan.unsent:
-            self.unsent.append((asyncio.get_running_loop().time(), request.path.rpartition("/")[2]))
+            loop, end = asyncio.get_running_loop(), request.path.rpartition("/")[2]
+            self.unsent.append((loop.time(), end))
             await asyncio.sleep(self._plan.up.draw(self._rng))
+            self.unsent.append((loop.time(), end))
             raise ConnectError("There is no way to the service.")
         loop = asyncio.get_running_loop()
         if on_sent is not None:
