@@ -15,7 +15,10 @@ from papsms_async.cli.account_commands import (
 )
 from papsms_async.cli.demo import demo_command
 from papsms_async.cli.exit_codes import help_text
+from papsms_async.cli.ledger_command import ledger_command
 from papsms_async.cli.options import common_options
+from papsms_async.cli.recover_command import recover_command
+from papsms_async.cli.report_command import report_command
 from papsms_async.cli.run_command import run_command
 from papsms_async.cli.sandbox_command import sandbox_command
 from papsms_async.cli.verify_command import verify_command
@@ -61,6 +64,9 @@ for _command in (
     demo_command,
     run_command,
     verify_command,
+    recover_command,
+    ledger_command,
+    report_command,
     sandbox_command,
     countries_command,
     status_command,
