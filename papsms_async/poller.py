@@ -240,7 +240,9 @@ class Poller:
         except TimeoutError:
             watch.task = None
             if loop.time() < limit - _EPSILON:
-                self._after_failure(watch, AnswerLostError("No answer came before the timeout."))
+                # It has waited long enough: without a pause, so that nobody goes before it.
+                watch.last_error = AnswerLostError("No answer came before the timeout.")
+                self._schedule(watch)
             else:
                 self._time_out(watch)
         else:
