@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         VerificationRequest,
         VerificationResult,
     )
+    from papsms_async.signals import stop_on_signals
     from papsms_async.statistics import ManagerStatistics
 
 __all__ = [
@@ -125,6 +126,7 @@ __all__ = [
     "VerificationRequest",
     "VerificationResult",
     "__version__",
+    "stop_on_signals",
 ]
 
 _HOME = {
@@ -190,6 +192,7 @@ _HOME = {
             "VerificationRequest",
             "VerificationResult",
         ),
+        "signals": ("stop_on_signals",),
         "statistics": ("ManagerStatistics",),
     }.items()
     for name in names

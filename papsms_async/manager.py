@@ -251,6 +251,11 @@ class ActivationManager:
         """Numbers whose finish the service has not taken yet."""
         return tuple(tracked.entry for tracked in self._desk.owed)
 
+    @property
+    def unfinished(self) -> tuple[LedgerEntry, ...]:
+        """Numbers that are bought and not finished: in the hands of flows, or owed."""
+        return tuple(tracked.entry for tracked in dict.fromkeys((*self._live, *self._desk.owed)))
+
     # One verification ----------------------------------------------------------------------------
 
     def activate(

@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from papsms_async.cli.early import SIGNALS
 from papsms_async.cli.exec_flow import ExecFlow
 from papsms_async.cli.exit_codes import ExitCode, gravest
 from papsms_async.cli.failures import CommandError, exit_code_of, sentence_of, stops_buying
 from papsms_async.cli.holdings import Holdings
 from papsms_async.cli.progress import Progress, Silent, Tally, money_words, say
-from papsms_async.cli.signals import Interrupts
 from papsms_async.errors import ConnectError, Execution, LedgerError, ManagerClosedError, Money
 from papsms_async.events import VerificationEvent
 from papsms_async.models import Outcome, VerificationResult
+from papsms_async.signals import Interrupts
 
 if TYPE_CHECKING:
     from papsms_async.cli.jobs import Job
@@ -93,7 +94,7 @@ class Session:
         Raises:
             CommandError: The ledger can't be opened, or the input can't be read.
         """
-        with Interrupts(self._interrupt, self._leave):
+        with Interrupts(self._interrupt, self._leave, signals=SIGNALS):
             try:
                 await self.manager.__aenter__()
             except LedgerError as error:
