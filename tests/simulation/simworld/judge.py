@@ -348,10 +348,11 @@ def _missed(
         yield f"{bought.activation_id} timed out {deadline - ended:.3f} s early"
     if ended > deadline + 2 * grace + _SLACK:
         yield f"{bought.activation_id} timed out {ended - deadline:.3f} s late"
-    # One that failed after the deadline was asked in time too: after it there is a pause.
-    tries = [poll.sent for poll in polls] + unsent
-    tries += [poll.answered for poll in polls if poll.answered and poll.fate != "cancelled"]
-    asked = any(deadline - _SLACK <= at <= ended for at in tries)
+    asked = any(deadline - _SLACK <= poll.sent <= ended for poll in polls)
+    # After a failure there is a pause, and in it others may take the permits.
+    pause = 16 * min(1.0, (deadline - start) / 60) + 1.0
+    failed = [poll.answered for poll in polls if poll.answered and not _is_success(poll)] + unsent
+    asked = asked or any(deadline - pause <= at <= ended for at in failed)
     if not asked and any(deadline + _ON_ITS_WAY < at < ended - _SLACK for at in lesser):
         yield f"{bought.activation_id} was not asked for a last time, though permits were spent"
     if bought.sms_at is None or bought.sms_at >= bought.expires_at:

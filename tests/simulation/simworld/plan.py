@@ -9,17 +9,15 @@ from typing import Any
 import attrs
 
 ORDINARY = ("whatsapp", "telegram", "github", "any", "binance", "tinder", "other")
-MAGIC = tuple(
-    f"test-{name}"
-    for name in (
-        "instant late never null-code unicode unknown-status finished expired cancelled race"
-        " status-error finish-error finish-lost too-many bad-service bad-country temp-banned"
-        " rate-limited-bare rate-limited-date malformed html empty null list null-id missing-fields"
-        " numeric-id string-cost hang hang-after drop-before drop-after truncated slow redirect"
-        " delay-3 delay-30 early-cancel early-cancel-20 no-numbers no-numbers-us rate-limited-3"
-        " object-error string-error message-error error error-html error-empty error-429"
-    ).split()
+_MAGIC_NAMES = (
+    "instant late never null-code unicode unknown-status finished expired cancelled race"
+    " status-error finish-error finish-lost too-many bad-service bad-country temp-banned"
+    " rate-limited-bare rate-limited-date malformed html empty null list null-id missing-fields"
+    " numeric-id string-cost hang hang-after drop-before drop-after truncated slow redirect"
+    " delay-3 delay-30 early-cancel early-cancel-20 no-numbers no-numbers-us rate-limited-3"
+    " object-error string-error message-error error error-html error-empty error-429"
 )
+MAGIC = tuple(f"test-{name}" for name in _MAGIC_NAMES.split())
 BLOCKING = (
     "test-no-balance",
     "test-banned",
@@ -198,7 +196,7 @@ def draw(seed: int, *, size: int | None = None) -> Plan:
         calm=max([at for at, _ in (*weather, *keys)], default=0.0),
         bad_listener=rng.random() < 0.2,
         slow_reader=rng.choice((0.0, 1.0, 30.0)) if slow else None,
-        # Working out the best plans takes three quarters of the time, and nothing that is judged here
+        # Working out the best plans takes three quarters of the time, and nothing that is judged
         # depends on when exactly a poll is made: most worlds poll at any odd ages instead.
         rough=rng.choice((0.7, 2.0, 5.0, 13.0)) if not exact else None,
         look_every=rng.choice((1.0, 20.0, 60.0, 60.0)),

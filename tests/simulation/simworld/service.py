@@ -87,8 +87,10 @@ class Road:
         if self._plan.unsent and self._rng.random() < self._plan.unsent:
             loop, end = asyncio.get_running_loop(), request.path.rpartition("/")[2]
             self.unsent.append((loop.time(), end))
-            await asyncio.sleep(self._plan.up.draw(self._rng))
-            self.unsent.append((loop.time(), end))
+            try:
+                await asyncio.sleep(self._plan.up.draw(self._rng))
+            finally:
+                self.unsent.append((loop.time(), end))
             raise ConnectError("There is no way to the service.")
         loop = asyncio.get_running_loop()
         if on_sent is not None:
