@@ -25,7 +25,7 @@ from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import Event, State
 from papsms_async.models import TenantLimits, VerificationRequest
 from papsms_async.protocol import purchase_request, read_purchase
-from papsms_async.tasks import OwnedTasks
+from papsms_async.tasks import OwnedTasks, outcome_of
 from papsms_async.tracking import Releaser, Shared, Tracked
 
 _log = logging.getLogger("papsms_async")
@@ -216,11 +216,10 @@ class Purchasing:
             if isinstance(error, AccountError) and not error.retryable:
                 self._pause(error)
             if written:
-                order.writing = True  # or an abandoned order would stay `SENDING`
-                try:
-                    await self._settle_failure(tracked, purchase_error(error))
-                finally:
-                    order.writing = False
+                # In a task of its own: an abandoned order may be cancelled at any moment, also by
+                # the very refusal that is settled here, and would stay `SENDING`.
+                failure = self._settle_failure(tracked, purchase_error(error))
+                await outcome_of(self._tasks.spawn(failure, name="papsms failed purchase"))
             raise
         except asyncio.CancelledError:
             # Only an abandoned order before anything was sent, or the end of the process.

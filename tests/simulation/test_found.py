@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import Random
 from typing import Any
 
 import pytest
@@ -59,3 +60,24 @@ def test_close_without_time_still_writes_down_what_is_owed() -> None:
     manager, work = run_virtual(close_at_once())
     assert [entry.state for entry in manager.owed] == [State.CANCELLING]
     assert work.result().outcome is Outcome.CANCELLED
+
+
+def test_refusal_of_an_abandoned_purchase_is_written_down() -> None:
+    """Whenever its caller leaves, a purchase that was turned away for good ends as refused."""
+    engine = SandboxEngine(SandboxConfig(limit="none", faults="purchase:refuse"))
+    memory = MemoryService(engine, up=lambda: 2.0)
+
+    async def leave_after(seconds: float) -> list[State]:
+        async with (
+            memory.client(rate_limit=RateLimit(6000, 60), rng=Random(1)) as client,
+            memory.manager(client) as manager,
+        ):
+            work = asyncio.create_task(manager.verify("whatsapp"))
+            await asyncio.sleep(seconds)
+            work.cancel()
+            await asyncio.wait({work})
+            await asyncio.sleep(60)
+            return [entry.state for entry in await manager.ledger.entries()]
+
+    for step in range(80):
+        assert run_virtual(leave_after(0.25 * step)) in ([], [State.REFUSED])
