@@ -8,6 +8,7 @@ beside it as a table.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from html import escape
 
@@ -19,6 +20,8 @@ _TOP, _PLOT, _BOTTOM = 14, 190, 26
 """Pixels above the highest column, of it, and below it."""
 _ROW, _BAR = 44, 16
 """Pixels from one bar to the next, and of the bar itself."""
+_LEAST = 1e-6
+"""What is less than that is nothing: no price has so many digits."""
 _LABELS = 6
 """Labels below the columns at most: more would touch on a narrow screen."""
 
@@ -158,7 +161,7 @@ def legend(series: Sequence[Series]) -> str:
 
 def scale(top: float) -> tuple[float, ...]:
     """Return round values from 0 to ``top`` or just above it, three to six of them."""
-    if top <= 0:
+    if top < _LEAST:
         return (0.0, 1.0)
     power = 1.0
     while power * 10 <= top:
@@ -166,7 +169,7 @@ def scale(top: float) -> tuple[float, ...]:
     while power > top:
         power /= 10
     for step in (0.2, 0.5, 1.0, 2.0, 5.0):
-        count = -int(-(top / (step * power)) // 1)
+        count = math.ceil(top / (step * power))
         if count <= 5:
             return tuple(step * power * n for n in range(max(1, count) + 1))
     raise AssertionError("unreachable: top is below ten powers")

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import math
 import os
+import socket
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -188,9 +190,8 @@ class Recovery:
                 [_row(entry, action) for entry, action in report.actions],
                 no_color=self.common.no_color,
             )
-        for entry, action in report.actions:
-            if _is_held(action):
-                click.echo(_held_words(entry))
+        for line in _held_lines(entry for entry, action in report.actions if _is_held(action)):
+            click.echo(line)
         if report.unknown:
             count = len(report.unknown)
             click.echo(
@@ -302,8 +303,7 @@ class Recovery:
             ids = ", ".join(plain(e.activation_id) or e.intent_id for e in left[:20])
             more = f" and {len(left) - 20} more" if len(left) > 20 else ""
             say(
-                f"papsms: {len(left)} not finished: {ids}{more}; the next papsms recover goes on"
-                " with it"
+                f"papsms: {len(left)} not finished: {ids}{more}; finish with: papsms recover --wait"
             )
         return gravest(*codes)
 
@@ -355,8 +355,35 @@ def _row(entry: LedgerEntry, action: RecoveryAction) -> list[str]:
     ]
 
 
-def _held_words(entry: LedgerEntry) -> str:
-    until = "" if entry.lease_until is None else f" until {entry.lease_until:%H:%M:%S} UTC"
-    return (
-        f"{entry.intent_id[:SHORT]} is held by {plain(entry.owner)}{until}, or longer if it lives"
-    )
+def _held_lines(entries: Iterable[LedgerEntry]) -> list[str]:
+    """Say who holds what, and until when."""
+    held: dict[str, list[LedgerEntry]] = {}
+    for entry in entries:
+        held.setdefault(entry.owner or "(nobody)", []).append(entry)
+    lines = []
+    for owner, theirs in held.items():
+        until = max((entry.lease_until for entry in theirs if entry.lease_until), default=None)
+        words = "" if until is None else f" until {until:%Y-%m-%d %H:%M:%S} UTC"
+        after = (
+            "; that process is gone, so --wait waits for it"
+            if _is_gone(owner)
+            else ", and longer while that process lives"
+        )
+        ids = ", ".join(entry.intent_id[:SHORT] for entry in theirs)
+        lines.append(f"held by {plain(owner)}{words}{after}: {ids}")
+    return lines
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether ``owner`` was a process of this machine that has ended. Only for words."""
+    host, _, rest = owner.partition(":")
+    number = rest.partition(":")[0]
+    if host != socket.gethostname() or not number.isdecimal() or os.name == "nt":
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
+from papsms_async.cli import entry
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
 from papsms_async.sandbox.server import SandboxServer
 
@@ -115,6 +117,35 @@ def run(start: Start) -> Run:
         return await (await start(*args)).end(stdin)
 
     return to_end
+
+
+@pytest.fixture
+def command(
+    environment: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Callable[..., Ended]]:
+    """Return what carries out a `papsms` that needs no process of its own; call it in no loop."""
+    logger = logging.getLogger("papsms_async")
+    before = (logger.level, logger.propagate, list(logger.handlers))
+    for name in tuple(os.environ):
+        if name.startswith("PAPSMS_"):
+            monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("PAPSMS_API_KEY")
+    monkeypatch.chdir(tmp_path)
+
+    def carry_out(*args: str) -> Ended:
+        code = entry.run(args)
+        said = capsys.readouterr()
+        return Ended(int(code), said.out, said.err)
+
+    yield carry_out
+    logger.setLevel(before[0])
+    logger.propagate = before[1]
+    logger.handlers[:] = before[2]
 
 
 @pytest.fixture
