@@ -348,7 +348,10 @@ def _missed(
         yield f"{bought.activation_id} timed out {deadline - ended:.3f} s early"
     if ended > deadline + 2 * grace + _SLACK:
         yield f"{bought.activation_id} timed out {ended - deadline:.3f} s late"
-    asked = any(deadline - _SLACK <= poll.sent <= ended for poll in polls)
+    last = [poll for poll in polls if deadline - _SLACK <= poll.sent <= ended]
+    if ended < deadline + grace - _SLACK and not any(_is_success(poll) for poll in last):
+        yield f"{bought.activation_id} was given up without a last answer"
+    asked = bool(last)
     # After a failure there is a pause, and in it others may take the permits.
     pause = 16 * min(1.0, (deadline - start) / 60) + 1.0
     failed = [poll.answered for poll in polls if poll.answered and not _is_success(poll)] + unsent
