@@ -97,41 +97,42 @@ def list_command(
 
 
 def _print_entries(entries: list[LedgerEntry], *, secrets: bool, no_color: bool) -> None:
+    # What there is room for: numbers and codes take the place of what the JSON has, too.
+    referenced = not secrets and any(entry.reference for entry in entries)
     columns = [
         ("intent", "whole"),
-        ("written (UTC)", "whole"),
+        *([] if secrets else [("written (UTC)", "whole")]),
         ("activation", "left"),
         ("state", "whole"),
         ("service", "left"),
         ("in", "whole"),
         ("cost", "right"),
+        *([("reference", "left")] if referenced else []),
+        *([("number", "left"), ("code", "left")] if secrets else []),
     ]
-    referenced = any(entry.reference for entry in entries)
-    if referenced:
-        columns.append(("reference", "left"))
-    if secrets:
-        columns += [("number", "left"), ("code", "left")]
-    rows = []
-    for entry in entries:
-        row = [
+    rows = [
+        [
             entry.intent_id[:SHORT],
-            f"{entry.created_at:%Y-%m-%d %H:%M}",
+            *([] if secrets else [f"{entry.created_at:%Y-%m-%d %H:%M}"]),
             entry.activation_id or "-",
             entry.state.value,
             entry.service,
             entry.country,
             _price(entry),
+            *([entry.reference or "-"] if referenced else []),
+            *([entry.phone_number or "-", _code(entry)] if secrets else []),
         ]
-        if referenced:
-            row.append(entry.reference or "-")
-        if secrets:
-            row += [entry.phone_number or "-", (entry.sms and entry.sms.code) or "-"]
-        rows.append(row)
+        for entry in entries
+    ]
     print_table(columns, rows, no_color=no_color)
     held = sum((entry.committed for entry in entries), Decimal(0))
     click.echo(
         f"{len(entries)} purchase{'s' * (len(entries) != 1)}, ${amount(held)} spent or reserved"
     )
+
+
+def _code(entry: LedgerEntry) -> str:
+    return "-" if entry.sms is None or entry.sms.code is None else entry.sms.code
 
 
 def _price(entry: LedgerEntry) -> str:
