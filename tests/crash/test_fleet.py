@@ -54,4 +54,8 @@ async def test_a_process_that_wakes_up_after_its_lease_changes_nothing(
     assert awakening.before.entries
     assert not awakening.changed(), f"PAPSMS_CRASH_SEED={seed}"
     assert not awakening.contradicted(), f"PAPSMS_CRASH_SEED={seed}"
+    if crash is not None and crash.startswith(("move.keep:after", "move.release:after")):
+        # Its debt was durable, its payment not begun: it must look at its lease before it pays.
+        assert awakening.struck_on is not None
+        assert not awakening.late(), f"PAPSMS_CRASH_SEED={seed}"
     assert not awakening.problems, f"PAPSMS_CRASH_SEED={seed}"

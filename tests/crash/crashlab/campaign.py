@@ -129,7 +129,7 @@ def postgres_schemas(server: str) -> Databases:
 async def end_transactions(database: str) -> None:
     """End the transactions in which stopped workers sleep, on a PostgreSQL of `postgres_schemas`.
 
-    The server does it by itself, `papsms_async.ledger.postgresql` asks it to, after 30 seconds.
+    After 30 seconds the server ends by itself those that sleep between two statements.
     """
     import asyncpg
 
@@ -138,7 +138,8 @@ async def end_transactions(database: str) -> None:
         await connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
             " AND application_name = current_setting('application_name')"
-            " AND state LIKE 'idle in transaction%'"
+            # Between two messages of one statement it counts as active, yet waits for its client.
+            " AND wait_event = 'ClientRead' AND state <> 'idle'"
         )
     finally:
         await connection.close()

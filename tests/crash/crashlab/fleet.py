@@ -12,6 +12,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from glob import glob
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
 from typing import Any
@@ -28,7 +29,6 @@ from crashlab.judgement import (
 from crashlab.service import Finish, WatchedEngine, worker_name
 from crashlab.worker import Job
 from crashlab.zygote import Worker, Zygote
-from papsms_async.lifecycle import TERMINAL, State
 from papsms_async.sandbox.server import SandboxServer
 
 LEASE = 1.5
@@ -105,7 +105,9 @@ async def fleet(
             if status:
                 raise RuntimeError(f"seed {seed}: the last recovery ended with {status}")
         records = await read_records(database)
-        verdict = judge(engine, records, read_acks(Path(directory).iterdir()), killed=suspects)
+        verdict = judge(
+            engine, records, read_acks(map(Path, glob(f"{directory}/*"))), killed=suspects
+        )
     return verdict, causes
 
 
@@ -121,12 +123,14 @@ class Awakening:
         before: The ledger while it slept.
         after: The ledger after its end.
         finishes: What it asked the service to finish after it woke up.
+        struck_on: The activation of the last write that it acknowledged before it was stopped.
         problems: What a judge says of the whole.
     """
 
     before: Records
     after: Records
     finishes: tuple[Finish, ...]
+    struck_on: str | None
     problems: list[str]
 
     def changed(self) -> list[str]:
@@ -140,18 +144,28 @@ class Awakening:
         ]
 
     def contradicted(self) -> list[Finish]:
-        """Return the late finishes that were not what the new driver had written down."""
-        settled = {
-            entry.activation_id: entry.state
+        """Return the late finishes that nobody had decided.
+
+        A finish may be on its way already when its process is stopped, behind its last look at the
+        lease. It is harmless if it says what that process had written down before, or what its new
+        driver did; the ledger guarantees that there is nothing else.
+        """
+        decisions = {"keep": "completed", "release": "cancelled", "sms": "completed"}
+        decided = {
+            entry.activation_id: {
+                decisions.get(line.event) for line in self.before.histories[entry.intent_id]
+            }
             for entry in self.before.entries
-            if entry.state in TERMINAL
         }
-        words = {"completed": State.COMPLETED, "cancelled": State.CANCELLED}
         return [
             finish
             for finish in self.finishes
-            if settled.get(finish.activation_id, words[finish.status]) is not words[finish.status]
+            if finish.status not in decided.get(finish.activation_id, {finish.status})
         ]
+
+    def late(self) -> list[Finish]:
+        """Return the late finishes of the purchase at whose write the process was stopped."""
+        return [finish for finish in self.finishes if finish.activation_id == self.struck_on]
 
 
 async def stop_past_lease(
@@ -205,6 +219,7 @@ async def stop_past_lease(
                     await asyncio.sleep(0.01)
             struck.set()
             await unlock()
+            acknowledged = read_acks([Path(directory, "0")])
             recovery = attrs.evolve(
                 job, name=worker_name(1), work=False, crash=None, acks=f"{directory}/1"
             )
@@ -216,9 +231,15 @@ async def stop_past_lease(
             if status := await sleeper.wait(90):
                 raise RuntimeError(f"the worker that woke up ended with {status}")
         after = await read_records(database)
-        verdict = judge(engine, after, read_acks(Path(directory).iterdir()), killed=[sleeper.pid])
+        verdict = judge(
+            engine, after, read_acks(map(Path, glob(f"{directory}/*"))), killed=[sleeper.pid]
+        )
+    last = acknowledged[-1][0] if acknowledged else None
     return Awakening(
         before=before,
+        struck_on=next(
+            (entry.activation_id for entry in before.entries if entry.intent_id == last), None
+        ),
         after=after,
         finishes=tuple(finish for finish in engine.finishes[asked:] if finish.worker == job.name),
         problems=verdict.problems,

@@ -1,8 +1,8 @@
 """A process that verifies numbers and dies, or stops, exactly where it is told to.
 
 ``python -m crashlab.worker JOB`` runs one job given as JSON; the zygote runs it in a fork instead.
-Every write of the ledger that has returned is acknowledged by a line in the job's ``acks`` file, written
-before anything else happens, so that a judge knows what must have survived.
+Every write of the ledger that has returned is acknowledged by a line in the job's ``acks`` file,
+written before anything else happens, so that a judge knows what must have survived.
 """
 
 from __future__ import annotations

@@ -103,7 +103,8 @@ class Zygote:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         assert self._reader is not None
         self._process.stdin.close()
         await self._reader
@@ -119,11 +120,13 @@ class Zygote:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a line to the process."""
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     async def _read(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
+        assert self._process is not None
+        assert self._process.stdout is not None
         async for line in self._process.stdout:
             message = json.loads(line)
             worker = self._workers[message["number"]]
