@@ -351,7 +351,9 @@ def _missed(
     last = [poll for poll in polls if deadline - _SLACK <= poll.sent <= ended]
     if ended < deadline + grace - _SLACK and not any(_is_success(poll) for poll in last):
         yield f"{bought.activation_id} was given up without a last answer"
-    asked = bool(last)
+    # While an earlier poll is slow to be answered, the last one is not asked yet.
+    slow = any(poll.answered and deadline <= poll.answered < ended - _SLACK for poll in polls)
+    asked = bool(last) or slow
     # After a failure there is a pause, and in it others may take the permits.
     pause = 16 * min(1.0, (deadline - start) / 60) + 1.0
     failed = [poll.answered for poll in polls if poll.answered and not _is_success(poll)] + unsent
