@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
+from typing import Any
 
 from papsms_async.ledger import LedgerEntry
 from papsms_async.report import Dimension, Figures, Group, MoneyReport, money_report
@@ -341,7 +342,8 @@ def _sum(figures: Iterable[Figures]) -> Figures:
     parts = tuple(figures)
     names = ("purchases", "bought", "completed", "cancelled", "expired", "open", "refused",
              "unknown", "sending", "delivered", "ended")  # fmt: skip
-    return Figures(**{name: sum(getattr(part, name) for part in parts) for name in names})
+    counts: dict[str, Any] = {name: sum(getattr(part, name) for part in parts) for name in names}
+    return Figures(**counts)
 
 
 def _counted(purchases: int) -> str:
