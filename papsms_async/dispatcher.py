@@ -103,8 +103,17 @@ class KeyRing:
     async def _ask(self) -> str:
         if isinstance(self._source, str):
             return self._source
-        answer = self._source()
-        return _checked(await answer if inspect.isawaitable(answer) else answer)
+        try:
+            answer = self._source()
+            key = await answer if inspect.isawaitable(answer) else answer
+        except PapSMSError:
+            raise
+        except Exception as error:
+            # Not chained: nobody knows what the text of a foreign error holds.
+            raise ConfigurationError(
+                f"The source of the API key failed ({type(error).__name__}); nothing was sent."
+            ) from None
+        return _checked(key)
 
 
 def _checked(key: object) -> str:

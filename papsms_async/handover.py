@@ -32,7 +32,7 @@ async def take_up(shared: Shared, releaser: Releaser, token: str) -> Tracked:
     taken = await shared.ledger.claim(owner, lease=lease, states=USABLE, intent_id=token)
     if not taken:
         raise _why_not(await shared.ledger.get(token), token)
-    tracked = Tracked(taken[0], request_of(taken[0]), shared, releaser)
+    tracked = Tracked(taken[0], request_of(taken[0]), shared, releaser, counted=False)
     tracked.purchased_at = taken[0].created_at
     if tracked.state is State.RECEIVED:
         tracked.wait_over.set()

@@ -14,6 +14,7 @@ client's dispatcher, so all wait in one queue; and all of them change a purchase
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import logging
 import random
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
@@ -28,14 +30,21 @@ from papsms_async.activation import LiveActivation
 from papsms_async.bulk import run_all
 from papsms_async.client import PapSMSClient
 from papsms_async.errors import (
-    ActivationEndedError,
     ConfigurationError,
+    LedgerError,
     ManagerClosedError,
 )
 from papsms_async.events import EventHub, EventKind, EventStream, Listener
-from papsms_async.handover import let_go, take_up
+from papsms_async.handover import take_up
 from papsms_async.leases import LEASE, Leases
-from papsms_async.ledger import Ledger, LedgerEntry, MemoryLedger, open_ledger
+from papsms_async.ledger import (
+    Ledger,
+    LedgerConflictError,
+    LedgerEntry,
+    MemoryLedger,
+    open_ledger,
+)
+from papsms_async.live import RELEASE_TASK, ActivationBlock, LiveNumbers, ResumedBlock
 from papsms_async.models import (
     Budget,
     Outcome,
@@ -50,7 +59,7 @@ from papsms_async.recovery import RecoveryReport, carry_out, plan
 from papsms_async.release import ReleaseDesk
 from papsms_async.results import result_of
 from papsms_async.statistics import ManagerStatistics
-from papsms_async.stepping import Stepper
+from papsms_async.stepping import STEP_OF_OTHERS, Stepper
 from papsms_async.tasks import OwnedTasks, outcome_of, see_through
 from papsms_async.tracking import Shared, Tracked
 
@@ -65,7 +74,6 @@ DRAIN_TIMEOUT = 90.0
 
 WRITING_TIME = 5.0
 """Seconds that closing waits at least until the ledger has taken what is released."""
-RELEASE_TASK = "papsms release"
 
 
 class ActivationManager:
@@ -159,7 +167,10 @@ class ActivationManager:
             self._poller,
             sms_timeout=self.sms_timeout,
         )
-        self._live: dict[Tracked, LiveActivation] = {}
+        self._live = LiveNumbers(
+            self._shared, self._poller, self._tasks, sms_timeout=self.sms_timeout
+        )
+        self._purchasing.on_bought = self._live.register
         self._outcomes: Counter[Outcome] = Counter()
         self._endless = 0
         self._state = "new"
@@ -173,7 +184,14 @@ class ActivationManager:
     async def __aenter__(self) -> Self:
         if self._state != "new":
             raise ManagerClosedError("A manager can be entered once; make a new one.")
-        await self._shared.ledger.open()
+        try:
+            await self._shared.ledger.open()
+        except BaseException:
+            # Cancelled, or half open: neither threads nor connections stay behind.
+            closing = asyncio.get_running_loop().create_task(self._shared.ledger.aclose())
+            with contextlib.suppress(LedgerError):
+                await see_through(closing)
+            raise
         if self._shared.leases is not None:
             self._shared.leases.start()
         self._state = "open"
@@ -212,16 +230,13 @@ class ActivationManager:
         was_open, self._state = self._state == "open", "closing"
         try:
             if was_open:
+                deadline = asyncio.get_running_loop().time() + timeout
                 self.stop_buying()
                 self._desk.hurry()
-                for tracked in tuple(self._live):
-                    tracked.fail_wait(
-                        ManagerClosedError("The manager was closed while the SMS was awaited.")
-                    )
-                    self._leave(tracked)
+                self._live.close()
                 # However short the drain: what is owed has to be written down as owed.
                 await self._tasks.drain_named(RELEASE_TASK, max(timeout, WRITING_TIME))
-                await self._tasks.drain(timeout)
+                await self._tasks.drain(deadline - asyncio.get_running_loop().time())
                 self._poller.close()
                 for tracked in self._desk.owed:
                     _log.error(
@@ -254,7 +269,7 @@ class ActivationManager:
     @property
     def unfinished(self) -> tuple[LedgerEntry, ...]:
         """Numbers that are bought and not finished: in the hands of flows, or owed."""
-        return tuple(tracked.entry for tracked in dict.fromkeys((*self._live, *self._desk.owed)))
+        return (*self._live.entries, *self.owed)
 
     # One verification ----------------------------------------------------------------------------
 
@@ -290,10 +305,8 @@ class ActivationManager:
             PurchaseUnknownError: On entering: the answer was lost; it may have been charged.
             PapSMSError: On entering: it could not be bought otherwise.
         """
-        return ActivationBlock(
-            self,
-            _request(service, country, fallbacks, reference, tenant, sms_timeout),
-        )
+        request = _request(service, country, fallbacks, reference, tenant, sms_timeout)
+        return ActivationBlock(self._live, request, self._order)
 
     async def verify(
         self,
@@ -324,7 +337,7 @@ class ActivationManager:
         """
         request = _request(service, country, fallbacks, reference, tenant, sms_timeout)
         self._require_open()
-        block = ActivationBlock(self, request)
+        block = ActivationBlock(self._live, request, self._order)
         started_at = self._shared.clock()
         value: Any = None
         failure: BaseException | None = None
@@ -337,6 +350,12 @@ class ActivationManager:
                     value = flow(live)
                     if inspect.isawaitable(value):
                         value = await value
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not ours: something that the flow awaited was cancelled. That is the flow's failure.
+            failure = error
         except Exception as error:
             failure = error
         result = result_of(
@@ -432,7 +451,7 @@ class ActivationManager:
             LedgerConflictError: On entering: a living process drives it.
             ActivationEndedError: On entering: it is over.
         """
-        return ResumedBlock(self, token)
+        return ResumedBlock(self._live, self._tasks, partial(self._take_up, token))
 
     async def submit(self, service: str | VerificationRequest, country: str = "us") -> str:
         """Buy a number and let go of it at once, for a job engine to `advance`.
@@ -466,6 +485,8 @@ class ActivationManager:
             LedgerError: The ledger can't be used, or another process took the purchase over.
         """
         self._require_open()
+        if self._drives(intent_id):
+            return STEP_OF_OTHERS
         work = self._tasks.spawn(self._stepper.advance(intent_id), name="papsms step")
         return await outcome_of(work)
 
@@ -512,120 +533,18 @@ class ActivationManager:
         self._require_open()
         return self._purchasing.order(request)
 
-    def _take_up(self, token: str) -> asyncio.Task[Tracked]:
+    async def _take_up(self, token: str) -> Tracked:
         self._require_open()
-        return self._tasks.spawn(take_up(self._shared, self._desk, token), name="papsms resume")
-
-    def _abandon(self, task: asyncio.Task[Tracked]) -> None:
-        if not task.cancelled() and task.exception() is None:
-            self._enter(task.result())
-            self._leave(task.result())
-
-    def _enter(self, tracked: Tracked) -> LiveActivation:
-        timeout = tracked.request.sms_timeout or self.sms_timeout
-        live = LiveActivation(
-            tracked, self._poller, self._tasks, sms_timeout=timeout, let_go=self._let_go
-        )
-        self._live[tracked] = live
-        return live
-
-    async def _let_go(self, tracked: Tracked) -> None:
-        """Stop driving a purchase that stays alive, so that another process can take it up."""
-        if self._live.pop(tracked, None) is not None:
-            self._poller.unwatch(tracked)
-            tracked.fail_wait(
-                ActivationEndedError("The activation was detached: go on with its token.")
+        if self._drives(token):
+            raise LedgerConflictError(
+                "This manager drives the activation already; leave or detach it there first.",
+                intent_id=token,
             )
-            await let_go(self._shared, tracked)
+        return await take_up(self._shared, self._desk, token)
 
-    def _leave(self, tracked: Tracked) -> None:
-        """The flow is over: stop looking, and let the number be finished."""
-        if self._live.pop(tracked, None) is None:
-            return
-        self._poller.unwatch(tracked)
-        tracked.fail_wait(ActivationEndedError("The block of this activation was left."))
-        self._tasks.spawn(tracked.finish(), name=RELEASE_TASK)
-
-
-class ActivationBlock:
-    """The ``async with`` block that `ActivationManager.activate` gives."""
-
-    def __init__(self, manager: ActivationManager, request: VerificationRequest) -> None:
-        self.request = request
-        self.tracked: Tracked | None = None
-        self._manager = manager
-        self._order: Order | None = None
-
-    @property
-    def attempts(self) -> int:
-        """How many purchases were tried."""
-        return 0 if self._order is None else self._order.attempts
-
-    async def __aenter__(self) -> LiveActivation:
-        if self._order is not None:
-            raise ManagerClosedError("A block can be entered once; call activate() again.")
-        order = self._order = self._manager._order(self.request)
-        assert order.task is not None  # noqa: S101 - order() has just started it
-        try:
-            await asyncio.wait({order.task})
-        except asyncio.CancelledError:
-            order.abandon()
-            if order.task.done() and not order.task.cancelled() and not order.task.exception():
-                # It was bought in the same moment in which the caller was cancelled.
-                self._give_up(order.task.result(), order)
-            else:
-                order.task.add_done_callback(lambda _: order.free_slot())
-            raise
-        if order.task.cancelled():
-            raise ManagerClosedError("The manager is closing; no number was bought.")
-        self.tracked = order.task.result()
-        return self._manager._enter(self.tracked)
-
-    def _give_up(self, tracked: Tracked, order: Order) -> None:
-        self._manager._enter(tracked)
-        self._manager._leave(tracked)
-        order.free_slot()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        # No await here: a cancellation can't come between the flow's end and its release.
-        if self.tracked is not None:
-            self._manager._leave(self.tracked)
-        if self._order is not None:
-            self._order.free_slot()
-
-
-class ResumedBlock:
-    """The ``async with`` block that `ActivationManager.resume` gives."""
-
-    def __init__(self, manager: ActivationManager, token: str) -> None:
-        self._manager = manager
-        self._token = token
-        self._tracked: Tracked | None = None
-
-    async def __aenter__(self) -> LiveActivation:
-        task = self._manager._take_up(self._token)
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            # What was taken up for nobody is released, not forgotten.
-            task.add_done_callback(self._manager._abandon)
-            raise
-        self._tracked = task.result()
-        return self._manager._enter(self._tracked)
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._tracked is not None:
-            self._manager._leave(self._tracked)
+    def _drives(self, intent_id: str) -> bool:
+        owed = any(tracked.entry.intent_id == intent_id for tracked in self._desk.owed)
+        return owed or self._live.holds(intent_id)
 
 
 def _request(

@@ -117,7 +117,7 @@ class Poller:
         self._price = self._controller.price([], supply=supply)
         self._watches: dict[Tracked, _Watch] = {}
         self._laws: dict[tuple[str, str], DelayLaw] = {}
-        self._due = 0
+        self._in_line: set[asyncio.Task[None] | None] = set()
         self._finishes = 0
         # A few looks at the price per time in which the quota gives a handful of permits.
         self._interval = min(1.0, max(0.05, 1.0 / supply))
@@ -203,19 +203,19 @@ class Poller:
         watch.alarm = None
         if watch.over or watch.task is not None:
             return
-        self._due += 1
-        watch.task = self._tasks.spawn(self._poll(watch, due), name="papsms poll")
+        watch.task = task = self._tasks.spawn(self._poll(watch, due), name="papsms poll")
+        # By the task and not inside it: one that is cancelled before its first step never runs.
+        self._in_line.add(task)
+        task.add_done_callback(self._in_line.discard)
 
     async def _poll(self, watch: _Watch, due: float) -> None:
         tracked = watch.tracked
-        waits = True
         asked_at = watch.last
         loop = asyncio.get_running_loop()
 
         async def permitted() -> None:
-            nonlocal waits, asked_at
-            waits = False
-            self._due -= 1
+            nonlocal asked_at
+            self._in_line.discard(asyncio.current_task())
             asked_at = self._age(watch)
             if asked_at < watch.timeout - _EPSILON:
                 # One that hangs must not take the last poll's place: that one is asked after the
@@ -249,9 +249,6 @@ class Poller:
             watch.failures = watch.misses = 0
             watch.task = None
             await self._after_answer(watch, status, asked_at)
-        finally:
-            if waits:
-                self._due -= 1
 
     async def _after_answer(self, watch: _Watch, status: ActivationStatus, asked_at: float) -> None:
         tracked = watch.tracked
@@ -376,7 +373,7 @@ class Poller:
             self._in_flight(requests),
             supply=self._supply,
             finishes=self._finishes,
-            due=self._due,
+            due=len(self._in_line),
             backlog=endless,
         )
         laws = {(w.tracked.entry.service, w.tracked.entry.country) for w in self._watches.values()}

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import uuid
+from collections.abc import Callable
 from functools import partial
 
 from papsms_async.client import purchase_error
@@ -23,9 +24,9 @@ from papsms_async.errors import (
 from papsms_async.events import EventKind
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import Event, State
-from papsms_async.models import TenantLimits, VerificationRequest
+from papsms_async.models import Activation, TenantLimits, VerificationRequest
 from papsms_async.protocol import purchase_request, read_purchase
-from papsms_async.tasks import OwnedTasks, outcome_of
+from papsms_async.tasks import OwnedTasks, see_through
 from papsms_async.tracking import Releaser, Shared, Tracked
 
 _log = logging.getLogger("papsms_async")
@@ -41,7 +42,7 @@ class Order:
         attempts: How many purchases were tried so far.
         abandoned: Whether its caller is gone.
         on_wire: Whether a purchase may have reached the service and its answer is awaited.
-        writing: Whether the intent is being written.
+        busy: Whether it must not be cancelled: a write or an answer is at stake.
     """
 
     def __init__(self, request: VerificationRequest, slots: asyncio.Semaphore) -> None:
@@ -51,7 +52,7 @@ class Order:
         self.attempts = 0
         self.abandoned = False
         self.on_wire = False
-        self.writing = False
+        self.busy = False
         self.task: asyncio.Task[Tracked] | None = None
 
     async def take_slot(self) -> None:
@@ -71,7 +72,7 @@ class Order:
         self.abandoned = True
         # On the wire it may have been bought, and in the middle of a write nobody knows whether the
         # intent is durable: both are let go on, and looked after when they are through.
-        if self.task is not None and not (self.on_wire or self.writing):
+        if self.task is not None and not self.busy:
             self.task.cancel()
 
 
@@ -105,6 +106,7 @@ class Purchasing:
         self._releaser = releaser
         # In the order of their begin, so that equal runs do equal things in equal order.
         self._orders: dict[Order, None] = {}
+        self.on_bought: Callable[[Tracked], None] = lambda _: None
         self._paused: tuple[AccountError, float] | None = None
         self.closed = False
 
@@ -117,7 +119,9 @@ class Purchasing:
         """Buy nothing more; purchases that are not on the wire yet end with an error."""
         self.closed = True
         for order in tuple(self._orders):
-            order.abandon()
+            # One that is on the wire goes on: its caller is still there.
+            if not order.busy:
+                order.abandon()
 
     def order(self, request: VerificationRequest) -> Order:
         """Start to buy a number for ``request``; the order's task has it, or the error.
@@ -177,7 +181,7 @@ class Purchasing:
             nonlocal written
             self._refuse_if_pointless(order)
             budget = self._shared.budget
-            order.writing = True
+            order.busy = True
             try:
                 leases = self._shared.leases
                 await self._shared.ledger.add(
@@ -188,7 +192,7 @@ class Purchasing:
                     lease=None if leases is None else leases.lease,
                 )
             finally:
-                order.writing = False
+                order.busy = False
             written = True
             self._refuse_if_pointless(order)
             order.attempts += 1
@@ -197,8 +201,8 @@ class Purchasing:
             )
 
         def mark(on_wire: bool) -> None:
-            order.on_wire = on_wire
-            if not on_wire and order.abandoned:
+            order.on_wire = order.busy = on_wire
+            if not on_wire and (order.abandoned or self.closed):
                 # Turned away after its caller was gone: it is not sent again.
                 order.abandon()
 
@@ -211,22 +215,27 @@ class Purchasing:
                 prepare=write_intent,
                 on_wire=mark,
             )
-        except PapSMSError as error:
-            error.intent_id = entry.intent_id if written else None
-            if isinstance(error, AccountError) and not error.retryable:
-                self._pause(error)
+        except BaseException as error:
+            # What it means is written down in a task of its own: an abandoned order may be
+            # cancelled at any moment, and its intent would stay `SENDING`.
+            failure = self._failure_of(error, order, entry.intent_id if written else None)
+            order.on_wire, order.busy = False, True
             if written:
-                # In a task of its own: an abandoned order may be cancelled at any moment, also by
-                # the very refusal that is settled here, and would stay `SENDING`.
-                failure = self._settle_failure(tracked, purchase_error(error))
-                await outcome_of(self._tasks.spawn(failure, name="papsms failed purchase"))
-            raise
-        except asyncio.CancelledError:
-            # Only an abandoned order before anything was sent, or the end of the process.
-            if written and not order.on_wire:
-                order.writing = True  # it may be abandoned again
-                await tracked.apply(Event.REFUSED, reason="cancelled before it was sent")
-            raise
+                settling = self._tasks.spawn(
+                    self._settle_failure(tracked, failure), name="papsms failed purchase"
+                )
+                await see_through(settling)
+            order.busy = False
+            if failure is error:
+                raise
+            raise failure from error
+        order.on_wire, order.busy = False, True
+        taking = self._take_in(order, tracked, activation)
+        await see_through(self._tasks.spawn(taking, name="papsms bought"))
+        return tracked
+
+    async def _take_in(self, order: Order, tracked: Tracked, activation: Activation) -> None:
+        """Write down what was bought, and hand it to the flow that waits for it, if one does."""
         await tracked.apply(
             Event.BOUGHT,
             activation_id=activation.activation_id,
@@ -236,34 +245,44 @@ class Purchasing:
             cost=activation.cost,
         )
         tracked.purchased_at = self._shared.clock()
-        if order.abandoned:
-            await tracked.apply(Event.RELEASE, reason="its caller was gone")
-            raise ManagerClosedError(
-                "The number came after its caller was gone; it is released.",
-                intent_id=entry.intent_id,
-                activation_id=activation.activation_id,
-                money=Money.CHARGED,
-            )
-        return tracked
+        if not order.abandoned:
+            self.on_bought(tracked)
+            return
+        await tracked.apply(Event.RELEASE, reason="its caller was gone")
+        raise ManagerClosedError(
+            "The number came after its caller was gone; it is released.",
+            intent_id=tracked.entry.intent_id,
+            activation_id=activation.activation_id,
+            money=Money.CHARGED,
+        )
 
-    async def _settle_failure(self, tracked: Tracked, error: PapSMSError) -> None:
-        name = type(error).__name__
-        if error.activation_id is not None and error.money is Money.CHARGED:
+    def _failure_of(
+        self, error: BaseException, order: Order, intent_id: str | None
+    ) -> BaseException:
+        """Return what a failed purchase means: an error of ours, or the cancellation itself."""
+        if isinstance(error, PapSMSError):
+            error.intent_id = intent_id
+            if isinstance(error, AccountError) and not error.retryable:
+                self._pause(error)
+            failure = purchase_error(error)
+            lost = failure.execution is Execution.UNKNOWN and failure.money is Money.UNKNOWN
+            return _unknown(failure, intent_id) if lost else failure
+        if order.on_wire:
+            # Cancelled at the end of the manager's time, or an error that should not be.
+            return _unknown(error, intent_id)
+        return error
+
+    async def _settle_failure(self, tracked: Tracked, error: BaseException) -> None:
+        name = type(error.__cause__ or error).__name__
+        if isinstance(error, PurchaseUnknownError):
+            await tracked.apply(Event.ANSWER_LOST, reason=name)
+        elif isinstance(error, PapSMSError) and (
+            error.activation_id is not None and error.money is Money.CHARGED
+        ):
             _log.warning("activation %s can't be used, releasing it", error.activation_id)
             await tracked.apply(
                 Event.BOUGHT_UNUSABLE, reason=name, activation_id=error.activation_id
             )
-        elif error.execution is Execution.UNKNOWN:
-            await tracked.apply(Event.ANSWER_LOST, reason=name)
-            raise PurchaseUnknownError(
-                f"The answer to the purchase was lost ({name}): it may have been charged."
-                " It is in the ledger as unknown; compare it with the account.",
-                code=error.code,
-                http_status=error.http_status,
-                excerpt=error.excerpt,
-                intent_id=tracked.entry.intent_id,
-                token=tracked.entry.intent_id,
-            ) from error
         else:
             await tracked.apply(Event.REFUSED, reason=name)
 
@@ -294,3 +313,19 @@ class Purchasing:
                 ACCOUNT_PAUSE,
             )
             self._paused = (error, loop.time() + ACCOUNT_PAUSE)
+
+
+def _unknown(error: BaseException, intent_id: str | None) -> PurchaseUnknownError:
+    """Return the error for a purchase whose answer was lost through ``error``."""
+    told = error if isinstance(error, PapSMSError) else None
+    unknown = PurchaseUnknownError(
+        f"The answer to the purchase was lost ({type(error).__name__}): it may have been charged."
+        " It is in the ledger as unknown; compare it with the account.",
+        code=None if told is None else told.code,
+        http_status=None if told is None else told.http_status,
+        excerpt=None if told is None else told.excerpt,
+        intent_id=intent_id,
+        token=intent_id,
+    )
+    unknown.__cause__ = error
+    return unknown

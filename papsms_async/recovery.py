@@ -7,7 +7,8 @@
 * ``received``: an SMS came and was charged; it is completed.
 * ``completing``, ``cancelling``: the finish is sent.
 
-Purchases that a living process drives (their lease has not ended) are left alone.
+Purchases that a living process drives (their lease has not ended) are left alone, and so are those
+that were let go of lately, for another process or a job engine to go on with.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from papsms_async.lifecycle import OPEN, Event, State
 from papsms_async.models import VerificationRequest
 from papsms_async.tracking import Releaser, Shared, Tracked
 
-_BATCH = 100
+DETACHED_FOR = 900.0
+"""Seconds for which a number that was let go of waits for a process that goes on with it."""
 
 
 class RecoveryAction(StrEnum):
@@ -68,13 +70,21 @@ async def plan(ledger: Ledger, now: datetime) -> RecoveryReport:
     actions = []
     unknown = list(await ledger.entries({State.UNKNOWN}))
     for entry in await ledger.entries(OPEN):
-        if entry.lease_until is not None and entry.lease_until > now:
-            actions.append((entry, RecoveryAction.LEAVE))
-            continue
-        actions.append((entry, ACTIONS[entry.state]))
-        if entry.state is State.SENDING:
+        action = _action(entry, now)
+        actions.append((entry, action))
+        if action is RecoveryAction.MARK_UNKNOWN:
             unknown.append(entry)
     return RecoveryReport(actions=tuple(actions), unknown=tuple(unknown))
+
+
+def _action(entry: LedgerEntry, now: datetime) -> RecoveryAction:
+    if entry.lease_until is not None and entry.lease_until > now:
+        return RecoveryAction.LEAVE
+    # Without an owner it was let go of on purpose, for another process to go on with.
+    detached = entry.owner is None and entry.state in (State.WAITING, State.RECEIVED)
+    if detached and (now - entry.updated_at).total_seconds() < DETACHED_FOR:
+        return RecoveryAction.LEAVE
+    return ACTIONS[entry.state]
 
 
 async def carry_out(
@@ -83,15 +93,20 @@ async def carry_out(
     """Claim what nobody drives and start to bring it to its end.
 
     Returns:
-        What was found, and the purchases that are being finished now.
+        What was found and not left alone, and the purchases that are being finished now.
     """
     actions: list[tuple[LedgerEntry, RecoveryAction]] = []
     driven: list[Tracked] = []
-    while batch := await shared.ledger.claim(owner, lease=lease, states=OPEN, limit=_BATCH):
-        for entry in batch:
-            tracked = Tracked(entry, request_of(entry), shared, releaser)
-            action = ACTIONS[entry.state]
-            actions.append((entry, action))
+    for found in await shared.ledger.entries(OPEN):
+        if _action(found, shared.clock()) is RecoveryAction.LEAVE:
+            continue
+        # Whether its lease has ended is for the ledger to say, by its own clock.
+        claimed = await shared.ledger.claim(
+            owner, lease=lease, states=OPEN, intent_id=found.intent_id
+        )
+        for entry in claimed:
+            tracked = Tracked(entry, request_of(entry), shared, releaser, counted=False)
+            actions.append((entry, ACTIONS[entry.state]))
             try:
                 await _bring_to_its_end(tracked)
             except LedgerConflictError:

@@ -23,6 +23,7 @@ from papsms_async.errors import (
     AlreadyFinishedError,
     CannotCancelError,
     EarlyCancelError,
+    LedgerError,
     PapSMSError,
 )
 from papsms_async.events import EventKind
@@ -40,8 +41,8 @@ PATIENCE = 45.0
 """Seconds after which a finish goes before all else; it bounds its wait to about a minute."""
 EARLY_PAUSE = 10.0
 """First pause, in seconds, after "too early to cancel" where the service names none."""
-LONGEST_PAUSE = 60.0
-"""Seconds that no pause between two tries goes above."""
+LONGEST_PAUSE = 180.0
+"""Seconds that no pause between two tries goes above; many that fail must not use up the limit."""
 
 
 class ReleaseDesk:
@@ -91,8 +92,8 @@ class ReleaseDesk:
         if self.poller is not None:
             self.poller.finish_waits(+1)
         try:
-            while tracked.entry.is_owed:
-                effects, pause = await self.attempt(tracked, failures)
+            while tracked.entry.is_owed or tracked.is_behind:
+                effects, pause = await self._next_try(tracked, failures)
                 if Effect.RETRY_FINISH in effects:
                     failures += 1
                     self._shared.publish(
@@ -118,6 +119,32 @@ class ReleaseDesk:
                 del self._owed[tracked.entry.intent_id]
             # Nobody need wait for it any longer, whether it is finished or driven elsewhere.
             tracked.settled.set()
+
+    async def _next_try(self, tracked: Tracked, failures: int) -> tuple[tuple[Effect, ...], float]:
+        """Send what is owed, or write what the ledger lacks; whatever fails is tried again."""
+        backoff = self._backoff(failures)
+        try:
+            if tracked.entry.is_owed:
+                return await self.attempt(tracked, failures)
+            await tracked.catch_up()
+        except (LedgerConflictError, IllegalEventError):
+            raise
+        except LedgerError:
+            return (Effect.RETRY_FINISH,), backoff
+        except Exception as error:
+            # A defect must not make a debt forgotten.
+            _log.error(
+                "finishing activation %s failed with %s",
+                tracked.entry.activation_id,
+                type(error).__name__,
+            )
+            return (Effect.RETRY_FINISH,), backoff
+        return (), 0.0
+
+    def _backoff(self, failures: int) -> float:
+        # The exponent is bounded: after a thousand failures the power would overflow.
+        ceiling = min(LONGEST_PAUSE, 2.0 ** min(failures, 20))
+        return ceiling * (0.5 + self._rng.random() / 2)
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, but at closing no longer than a moment."""
@@ -145,10 +172,8 @@ class ReleaseDesk:
             FinishStatus.COMPLETED if tracked.state is State.COMPLETING else FinishStatus.CANCELLED
         )
         now = asyncio.get_running_loop().time()
-        hurry = self._hurry.is_set() or failures > 0
-        # Bounded before the power: after a night of failures it would overflow.
-        power = min(failures, 20)
-        backoff = min(LONGEST_PAUSE, 1.0 * 2.0**power) * (0.5 + self._rng.random() / 2)
+        hurry = self._hurry.is_set()
+        backoff = self._backoff(failures)
         try:
             await self._dispatcher.call(
                 finish_request(activation_id, status),
@@ -161,10 +186,12 @@ class ReleaseDesk:
         except AlreadyFinishedError:
             return await tracked.apply(Event.ALREADY_FINISHED), 0.0
         except ActivationNotFoundError as error:
-            return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__), 0.0
+            return await self._not_found(tracked, error), backoff
         except EarlyCancelError as error:
             if status is FinishStatus.CANCELLED:
-                pause = error.retry_after or min(LONGEST_PAUSE, EARLY_PAUSE * 1.5**power)
+                pause = error.retry_after or min(
+                    LONGEST_PAUSE, EARLY_PAUSE * 1.5 ** min(failures, 20)
+                )
                 return await tracked.apply(Event.TOO_EARLY, reason="too early to cancel"), pause
             return await self._failed(tracked, error), backoff
         except CannotCancelError:
@@ -184,6 +211,19 @@ class ReleaseDesk:
         )
         return await tracked.apply(Event.FINISH_FAILED, reason=type(error).__name__)
 
+    async def _not_found(
+        self, tracked: Tracked, error: ActivationNotFoundError
+    ) -> tuple[Effect, ...]:
+        """Believe that there is no such activation where the service itself says so.
+
+        A bare 404 may come from whatever stands in front of it; that is believed only once the
+        number has expired, when the money is back either way.
+        """
+        expires_at = tracked.entry.expires_at
+        if error.code is None and expires_at is not None and self._shared.clock() < expires_at:
+            return await self._failed(tracked, error)
+        return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__)
+
     async def _reread(self, tracked: Tracked, activation_id: str) -> tuple[Effect, ...]:
         """Ask what became of an activation that can't be cancelled."""
         try:
@@ -193,7 +233,7 @@ class ReleaseDesk:
                 rank=Rank.FINISH,
             )
         except ActivationNotFoundError as error:
-            return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__)
+            return await self._not_found(tracked, error)
         except PapSMSError as error:
             return await self._failed(tracked, error)
         if status.sms is not None or status.status == Status.RECEIVED:

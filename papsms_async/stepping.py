@@ -26,6 +26,8 @@ from papsms_async.recovery import request_of
 from papsms_async.release import ReleaseDesk
 from papsms_async.tracking import Shared, Tracked
 
+STEP_OF_OTHERS = 1.0
+"""Seconds until the next step of a purchase that a flow of this process holds."""
 AFTER_FAILURE = 5.0
 """Seconds until the next step after one that the service did not answer."""
 
@@ -70,7 +72,7 @@ class Stepper:
         taken = await ledger.claim(owner, lease=lease, states=OPEN, intent_id=intent_id)
         if not taken:
             return self._pause_of(await ledger.get(intent_id), lease)
-        tracked = Tracked(taken[0], request_of(taken[0]), self._shared, _Nobody())
+        tracked = Tracked(taken[0], request_of(taken[0]), self._shared, _Nobody(), counted=False)
         try:
             pause = await self._step(tracked)
         finally:

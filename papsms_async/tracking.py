@@ -19,7 +19,7 @@ from papsms_async.errors import ActivationEndedError, LedgerError, PapSMSError
 from papsms_async.events import EventHub, EventKind, VerificationEvent
 from papsms_async.leases import Leases
 from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
-from papsms_async.lifecycle import Effect, Event, State, step
+from papsms_async.lifecycle import TERMINAL, Effect, Event, State, step
 from papsms_async.models import Activation, Budget, Sms, TenantLimits, VerificationRequest
 
 _log = logging.getLogger("papsms_async")
@@ -35,6 +35,9 @@ _KIND_OF_STATE = {
     State.UNKNOWN: EventKind.PURCHASE_UNKNOWN,
     State.REFUSED: EventKind.NOT_PURCHASED,
 }
+
+
+_ENDED = TERMINAL | {State.UNKNOWN}
 
 
 class Releaser(Protocol):
@@ -81,6 +84,7 @@ class Tracked:
         request: The request that it was bought for.
         shared: What the manager's parts share.
         releaser: Takes on the finish once it is owed.
+        counted: Whether it counts in this process's spending; not if another one bought it.
     """
 
     def __init__(
@@ -89,8 +93,14 @@ class Tracked:
         request: VerificationRequest,
         shared: Shared,
         releaser: Releaser,
+        *,
+        counted: bool = True,
     ) -> None:
         self.entry = entry
+        # What the ledger has, while a write failed: the state, and the changes that it lacks.
+        self._written = entry.state
+        self._unwritten: dict[str, Any] = {}
+        self._counted = counted
         self.request = request
         self.purchased_at: datetime | None = None
         self.sms_at: datetime | None = None
@@ -178,33 +188,20 @@ class Tracked:
         if row.state is old.state and not row.effects:
             return ()
         at = self._shared.clock()
-        leases = self._shared.leases
         try:
-            self.entry = await self._shared.ledger.move(
-                old.intent_id,
-                old.state,
-                row.state,
-                event=event.value,
-                at=at,
-                reason=reason,
-                owner=None if leases is None else leases.owner,
-                fence=None if leases is None else old.fence,
-                **changes,
-            )
-        except LedgerConflictError as error:
-            # Driven elsewhere from now on: nothing more comes to whoever waits here.
-            self.fail_wait(error)
-            self.settled.set()
+            self.entry = await self._write(row.state, event.value, at, reason, changes)
+        except LedgerConflictError:
             raise
         except LedgerError as error:
-            # What was paid for is driven to its end all the same; the stale entry is mended by the
-            # next recovery. Only an intent must never go unwritten, and that is written elsewhere.
+            # What was paid for is driven to its end all the same, and written with the next step or
+            # by `catch_up`. Only an intent must never go unwritten, and that is written elsewhere.
             _log.error(
                 "the ledger could not take %s of activation %s: %s",
                 event.value,
                 changes.get("activation_id", old.activation_id),
                 error,
             )
+            self._unwritten |= changes
             self.entry = attrs.evolve(old, state=row.state, updated_at=at, **changes)
         self._account(old, row.effects)
         if Effect.DELIVER_SMS in row.effects:
@@ -222,9 +219,49 @@ class Tracked:
             not self.entry.is_owed
         ):
             self.settled.set()
-        if Effect.SEND_FINISH in row.effects:
+        if Effect.SEND_FINISH in row.effects or (self.is_behind and row.state in _ENDED):
             self._releaser.owe(self)
         return row.effects
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the ledger lacks the last step."""
+        return self._written is not self.entry.state or bool(self._unwritten)
+
+    async def catch_up(self) -> None:
+        """Write down what the ledger lacks.
+
+        Raises:
+            LedgerError: It still can't be written.
+        """
+        async with self._lock:
+            if self.is_behind:
+                self.entry = await self._write(
+                    self.entry.state, "caught_up", self._shared.clock(), None, {}
+                )
+
+    async def _write(
+        self,
+        state: State,
+        event: str,
+        at: datetime,
+        reason: str | None,
+        changes: dict[str, Any],
+    ) -> LedgerEntry:
+        leases = self._shared.leases
+        entry = await self._shared.ledger.move(
+            self.entry.intent_id,
+            self._written,
+            state,
+            event=event,
+            at=at,
+            reason=reason,
+            owner=None if leases is None else leases.owner,
+            fence=None if leases is None else self.entry.fence,
+            **{**self._unwritten, **changes},
+        )
+        self._written, self._unwritten = state, {}
+        return entry
 
     def _publish(self, state: State, reason: str | None) -> None:
         self._shared.publish(
@@ -237,6 +274,8 @@ class Tracked:
         )
 
     def _account(self, old: LedgerEntry, effects: tuple[Effect, ...]) -> None:
+        if not self._counted:
+            return
         money, new = self._shared.money, self.entry
         price = new.worst_price if new.cost is None else new.cost
         if new.state is State.UNKNOWN:

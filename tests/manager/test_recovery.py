@@ -60,7 +60,7 @@ async def left_behind(database, service, state, name="test-never", **fields):
             )
     ledger = open_ledger(database)
     await ledger.open()
-    await ledger.add(entry)
+    await ledger.add(entry, owner="a process that died", lease=1e-6)
     await ledger.aclose()
     return entry
 
