@@ -155,8 +155,14 @@ class ActivationBlock:
         if order.task.cancelled():
             order.free_slot()
             raise ManagerClosedError("The manager is closing; no number was bought.")
-        self.tracked = order.task.result()
-        return self._live.enter(self.tracked)
+        tracked = order.task.result()
+        try:
+            live = self._live.enter(tracked)
+        except ManagerClosedError:
+            order.free_slot()
+            raise
+        self.tracked = tracked
+        return live
 
     def _give_up(self, task: asyncio.Task[Tracked]) -> None:
         """The caller is gone: if it was bought all the same, it is released."""

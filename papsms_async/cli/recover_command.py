@@ -8,7 +8,7 @@ import math
 import os
 import socket
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -32,7 +32,7 @@ from papsms_async.cli.signals import Interrupts
 from papsms_async.errors import LedgerError
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.lifecycle import State
-from papsms_async.recovery import RecoveryAction, RecoveryReport, plan
+from papsms_async.recovery import DETACHED_FOR, RecoveryAction, RecoveryReport, plan
 
 if TYPE_CHECKING:
     from papsms_async.ledger import LedgerEntry
@@ -98,8 +98,8 @@ def recover_command(
     answer become unknown: they may have been charged, are never sent again, and papsms ledger
     resolve settles them.
 
-    What a living process drives is left alone. A process that crashed is taken to live for up to a
-    minute; --wait waits for that. The exit status is 7 if a number is not finished afterwards.
+    What a living process drives is left alone, and for 15 minutes what one let go of for another to
+    go on with. A process that crashed is taken to live for up to a minute; --wait waits for that. The exit status is 7 if a number is not finished afterwards.
     """
     rate = rate_limit(limit)
     recovery = Recovery(common=common, database=database_, as_json=as_json)
@@ -357,19 +357,26 @@ def _row(entry: LedgerEntry, action: RecoveryAction) -> list[str]:
 
 def _held_lines(entries: Iterable[LedgerEntry]) -> list[str]:
     """Say who holds what, and until when."""
-    held: dict[str, list[LedgerEntry]] = {}
+    held: dict[str | None, list[LedgerEntry]] = {}
     for entry in entries:
-        held.setdefault(entry.owner or "(nobody)", []).append(entry)
+        held.setdefault(entry.owner, []).append(entry)
     lines = []
     for owner, theirs in held.items():
-        until = max((entry.lease_until for entry in theirs if entry.lease_until), default=None)
-        words = "" if until is None else f" until {until:%Y-%m-%d %H:%M:%S} UTC"
+        ids = ", ".join(entry.intent_id[:SHORT] for entry in theirs)
+        if owner is None:
+            until = max(entry.updated_at for entry in theirs) + timedelta(seconds=DETACHED_FOR)
+            lines.append(
+                "let go of for another process or a job engine, and left to it until"
+                f" {until:%Y-%m-%d %H:%M:%S} UTC: {ids}"
+            )
+            continue
+        ends = max((entry.lease_until for entry in theirs if entry.lease_until), default=None)
+        words = "" if ends is None else f" until {ends:%Y-%m-%d %H:%M:%S} UTC"
         after = (
             "; that process is gone, so --wait waits for it"
             if _is_gone(owner)
             else ", and longer while that process lives"
         )
-        ids = ", ".join(entry.intent_id[:SHORT] for entry in theirs)
         lines.append(f"held by {plain(owner)}{words}{after}: {ids}")
     return lines
 
