@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import math
 import os
-import socket
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -22,17 +20,16 @@ from papsms_async.cli.ledger_access import (
     entry_record,
     existing_ledger,
     plain,
-    print_table,
 )
 from papsms_async.cli.options import Common, common_options
 from papsms_async.cli.progress import say
+from papsms_async.cli.recover_view import is_held, print_plan
 from papsms_async.cli.results import amount, dump
 from papsms_async.cli.settings import database, open_manager, rate_limit
 from papsms_async.cli.signals import Interrupts
 from papsms_async.errors import LedgerError
 from papsms_async.events import EventKind, VerificationEvent
-from papsms_async.lifecycle import State
-from papsms_async.recovery import DETACHED_FOR, RecoveryAction, RecoveryReport, plan
+from papsms_async.recovery import RecoveryAction, RecoveryReport, plan
 
 if TYPE_CHECKING:
     from papsms_async.ledger import LedgerEntry
@@ -48,12 +45,6 @@ _DONE = {
     EventKind.CANCELLED: "given back",
     EventKind.EXPIRED: "taken back by the service",
     EventKind.PURCHASE_UNKNOWN: "unknown: maybe charged, never sent again",
-}
-_WORDS = {
-    RecoveryAction.MARK_UNKNOWN: "mark as unknown",
-    RecoveryAction.CANCEL: "give back",
-    RecoveryAction.COMPLETE: "complete",
-    RecoveryAction.LEAVE: "leave: in use",
 }
 # Errors of a finish after which every other one would fail, too, by the names that events give.
 _HOPELESS = {
@@ -99,7 +90,8 @@ def recover_command(
     resolve settles them.
 
     What a living process drives is left alone, and for 15 minutes what one let go of for another to
-    go on with. A process that crashed is taken to live for up to a minute; --wait waits for that. The exit status is 7 if a number is not finished afterwards.
+    go on with. A process that crashed is taken to live for up to a minute; --wait waits for that.
+    The exit status is 7 if a number is not finished afterwards.
     """
     rate = rate_limit(limit)
     recovery = Recovery(common=common, database=database_, as_json=as_json)
@@ -139,7 +131,7 @@ class Recovery:
             if wait and not dry_run:
                 report = await self._wait_for_leases(report)
             if not self.as_json:
-                self._show(report, dry_run=dry_run)
+                print_plan(report, dry_run=dry_run, no_color=self.common.no_color)
             if dry_run:
                 if self.as_json:
                     self._write(report, dry_run=True, left=())
@@ -160,7 +152,7 @@ class Recovery:
 
     async def _wait_for_leases(self, report: RecoveryReport) -> RecoveryReport:
         """Wait once until every lease has ended that is not renewed meanwhile."""
-        ends = [e.lease_until for e, a in report.actions if _is_held(a) and e.lease_until]
+        ends = [e.lease_until for e, a in report.actions if is_held(a) and e.lease_until]
         seconds = (max(ends) - datetime.now(UTC)).total_seconds() + 0.1 if ends else 0.0
         if seconds <= 0:
             return report
@@ -172,39 +164,6 @@ class Recovery:
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
         return await self._look()
-
-    def _show(self, report: RecoveryReport, *, dry_run: bool) -> None:
-        if not report.actions:
-            click.echo("nothing to recover")
-        else:
-            print_table(
-                [
-                    ("intent", "whole"),
-                    ("activation", "left"),
-                    ("state", "whole"),
-                    ("would" if dry_run else "will", "whole"),
-                    ("may cost", "right"),
-                    ("service", "left"),
-                    ("in", "whole"),
-                ],
-                [_row(entry, action) for entry, action in report.actions],
-                no_color=self.common.no_color,
-            )
-        for line in _held_lines(entry for entry, action in report.actions if _is_held(action)):
-            click.echo(line)
-        if report.unknown:
-            count = len(report.unknown)
-            click.echo(
-                f"{count} purchase{'s' * (count != 1)} unknown, at most"
-                f" ${amount(report.unknown_cost)} in all; look into the account, then settle each"
-                " with papsms ledger resolve:"
-            )
-            for entry in report.unknown:
-                click.echo(
-                    f"  {entry.intent_id}  {entry.created_at:%Y-%m-%d %H:%M:%S} UTC"
-                    f"  {plain(entry.service)} {plain(entry.country)}"
-                    f"  at most ${amount(entry.committed)}"
-                )
 
     # At work -------------------------------------------------------------------------------------
 
@@ -218,7 +177,7 @@ class Recovery:
                 say(f"papsms: purchase {entry.intent_id} {_DONE[EventKind.PURCHASE_UNKNOWN]}")
 
     async def _finish(self, report: RecoveryReport, *, timeout: float, rate: Any) -> None:
-        self._total = sum(not _is_held(action) for _, action in report.actions)
+        self._total = sum(not is_held(action) for _, action in report.actions)
         async with contextlib.AsyncExitStack() as stack:
             client = await stack.enter_async_context(self.common.connection.open_client(rate))
             manager = open_manager(client, database=database(self.database))
@@ -336,61 +295,3 @@ class Recovery:
                 }
             )
         )
-
-
-def _is_held(action: RecoveryAction) -> bool:
-    return action is RecoveryAction.LEAVE
-
-
-def _row(entry: LedgerEntry, action: RecoveryAction) -> list[str]:
-    least = "" if entry.cost is not None and entry.state is not State.SENDING else "<="
-    return [
-        entry.intent_id[:SHORT],
-        entry.activation_id or "-",
-        entry.state.value,
-        _WORDS[action],
-        f"{least}${amount(entry.committed)}",
-        entry.service,
-        entry.country,
-    ]
-
-
-def _held_lines(entries: Iterable[LedgerEntry]) -> list[str]:
-    """Say who holds what, and until when."""
-    held: dict[str | None, list[LedgerEntry]] = {}
-    for entry in entries:
-        held.setdefault(entry.owner, []).append(entry)
-    lines = []
-    for owner, theirs in held.items():
-        ids = ", ".join(entry.intent_id[:SHORT] for entry in theirs)
-        if owner is None:
-            until = max(entry.updated_at for entry in theirs) + timedelta(seconds=DETACHED_FOR)
-            lines.append(
-                "let go of for another process or a job engine, and left to it until"
-                f" {until:%Y-%m-%d %H:%M:%S} UTC: {ids}"
-            )
-            continue
-        ends = max((entry.lease_until for entry in theirs if entry.lease_until), default=None)
-        words = "" if ends is None else f" until {ends:%Y-%m-%d %H:%M:%S} UTC"
-        after = (
-            "; that process is gone, so --wait waits for it"
-            if _is_gone(owner)
-            else ", and longer while that process lives"
-        )
-        lines.append(f"held by {plain(owner)}{words}{after}: {ids}")
-    return lines
-
-
-def _is_gone(owner: str) -> bool:
-    """Whether ``owner`` was a process of this machine that has ended. Only for words."""
-    host, _, rest = owner.partition(":")
-    number = rest.partition(":")[0]
-    if host != socket.gethostname() or not number.isdecimal() or os.name == "nt":
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
