@@ -258,13 +258,12 @@ def _money_lines(total: Figures) -> list[str]:
     lines = [f"spend      ${amount(total.spend)} net, ${amount(total.refunded)} refunded"]
     if total.refunds_expected:
         lines.append(
-            f"expected   ${amount(total.refunds_expected)} of refunds; papsms recover asks for"
-            " what a crash left behind"
+            f"expected   ${amount(total.refunds_expected)} of refunds that are not confirmed yet"
         )
     if total.unknown:
         lines.append(
             f"unknown    at most ${amount(total.unknown_cost)} for {total.unknown} lost"
-            f" answer{'s' * (total.unknown != 1)}; see papsms ledger list --state unknown"
+            f" answer{'s' * (total.unknown != 1)}: papsms ledger list --state unknown"
         )
     if total.sending:
         lines.append(f"reserved   at most ${amount(total.reserved)} for {total.sending} under way")
