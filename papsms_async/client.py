@@ -14,6 +14,7 @@ from papsms_async.errors import (
     AlreadyFinishedError,
     AuthenticationError,
     ConfigurationError,
+    ConnectError,
     Execution,
     Money,
     PapSMSError,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 DEFAULT_BASE_URL = "https://papsms.com/api/v1/"
-"""Where the service lives. Source: API.md, "Basics"."""
+"""Where the service lives. Source: PapSMS API guide, "Basics"."""
 COUNTRIES_TTL = 3600.0
 """Seconds that the list of countries is kept; the service asks for one read an hour at most."""
 
@@ -85,6 +86,8 @@ class PapSMSClient:
         transport: Transport | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        if not isinstance(rate_limit, RateLimit):
+            raise ConfigurationError("rate_limit must be a RateLimit, such as RateLimit(60, 60).")
         if api_key is None:
             api_key = os.environ.get("PAPSMS_API_KEY", "")
             if not api_key.strip():
@@ -97,6 +100,8 @@ class PapSMSClient:
             transport = AiohttpTransport(url, session=session)
         elif session is not None or base_url is not None:
             raise ConfigurationError("Pass either transport, or base_url and session.")
+        if not isinstance(api_key, str) and not callable(api_key):
+            raise ConfigurationError("api_key must be a text or a callable that returns one.")
         self.rate_limit = rate_limit
         self.quota: Quota = LocalQuota(rate_limit, rng=rng) if quota is None else quota
         self.dispatcher = Dispatcher(
@@ -147,7 +152,7 @@ class PapSMSClient:
             InsufficientBalanceError: The deposit does not cover the price.
             PapSMSError: It failed otherwise; ``money`` says whether it was charged.
 
-        Source: API.md, ``POST /numbers/purchase``.
+        Source: PapSMS API guide, ``POST /numbers/purchase``.
         """
         request = purchase_request(service, country)
         read = partial(read_purchase, service=service, country=country)
@@ -169,7 +174,7 @@ class PapSMSClient:
             ActivationNotFoundError: The service knows no such activation.
             PapSMSError: It failed otherwise.
 
-        Source: API.md, ``GET /numbers/status/{activation_id}``.
+        Source: PapSMS API guide, ``GET /numbers/status/{activation_id}``.
         """
         return await self.dispatcher.call(
             status_request(activation_id),
@@ -189,7 +194,7 @@ class PapSMSClient:
             ConfigurationError: ``status`` is another word.
             PapSMSError: It failed otherwise.
 
-        Source: API.md, ``POST /numbers/finish/{activation_id}``.
+        Source: PapSMS API guide, ``POST /numbers/finish/{activation_id}``.
         """
         try:
             await self.dispatcher.call(
@@ -219,7 +224,7 @@ class PapSMSClient:
         Raises:
             PapSMSError: The list could not be read.
 
-        Source: API.md, ``GET /countries``.
+        Source: PapSMS API guide, ``GET /countries``.
         """
         loop = asyncio.get_running_loop()
         if not refresh and self._countries is not None and loop.time() < self._countries_until:
@@ -230,6 +235,8 @@ class PapSMSClient:
             self._countries_task.add_done_callback(self._forget_countries_task)
         task = self._countries_task
         await asyncio.wait({task})
+        if task.cancelled():
+            raise ConnectError("The client was closed meanwhile.", retryable=False)
         return task.result()
 
     async def _read_countries(self) -> tuple[Country, ...]:

@@ -25,7 +25,7 @@ twenty minutes, which is how fast the law follows drift. Time alone takes hours 
 little happens that time matters, permits lie idle and the law decides next to nothing, and
 yesterday's law is still better than the cold start.
 
-Source: DESIGN.md, "Rules about scheduling"; the occurrence/exposure rate with a gamma prior per
+Source: the occurrence/exposure rate with a gamma prior per
 bin.
 """
 

@@ -7,7 +7,7 @@ answer                       judged as
 ===========================  =====================================================================
 2xx with what was asked for  the value
 a well-formed error (any of  refused, by its code, else its message, else its HTTP status; money
-the shapes of API.md), with  not charged. An error with 2xx or 4xx that speaks of a failure inside
+the guide's shapes), with    not charged. An error with 2xx or 4xx that speaks of a failure inside
 2xx or 4xx                   the service is judged as 5xx
 any other 4xx (HTML, empty)  refused, by its HTTP status: whoever answered 4xx did not do it
 408, 425, 444, 460, 499      unless a known word says more: as 5xx
@@ -22,7 +22,7 @@ For a purchase an unknown outcome means unknown money. Where an activation id ca
 purchase's answer that is otherwise unusable, and the answer does not say that it failed, the number
 was bought: the `MalformedAnswerError` has the ``activation_id`` so that it can be released.
 
-Source: API.md; DESIGN.md, "Rules about money".
+Source: PapSMS API guide.
 """
 
 from __future__ import annotations

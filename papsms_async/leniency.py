@@ -4,7 +4,7 @@ An SMS that arrived was paid for, and a list of countries is read by people: nei
 because a part of it is strange. Ids, prices and instants still go through the strict hooks of
 `papsms_async.converter`.
 
-Source: API.md, "What is not documented".
+Source: PapSMS API guide, "What is not documented".
 """
 
 from __future__ import annotations

@@ -176,12 +176,12 @@ def _table() -> Mapping[tuple[State, Event], Step]:
     for state in (State.RECEIVED, State.COMPLETING, State.CANCELLING):
         rows[state, Event.SERVICE_COMPLETED] = Step(State.COMPLETED)
     # Late or repeated news changes nothing.
-    for state in (State.RECEIVED, State.COMPLETING, *TERMINAL):
+    for state in (State.RECEIVED, State.COMPLETING, *sorted(TERMINAL)):
         stay[state, Event.SMS] = Step(state)
-    for state in (*TERMINAL, *OWED):
+    for state in sorted(TERMINAL | OWED):
         stay[state, Event.RELEASE] = Step(state)
         stay[state, Event.KEEP] = Step(state)
-    for state in TERMINAL - {State.REFUSED}:
+    for state in sorted(TERMINAL - {State.REFUSED}):
         for event in (
             Event.SERVICE_CANCELLED,
             Event.SERVICE_EXPIRED,

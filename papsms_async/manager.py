@@ -68,7 +68,7 @@ Flow: TypeAlias = Callable[[LiveActivation], Awaitable[Any]]
 _log = logging.getLogger("papsms_async")
 
 WORST_PRICE = Decimal("3.00")
-"""US dollars that the dearest verification costs. Source: API.md, "Basics"."""
+"""US dollars that the dearest verification costs. Source: PapSMS API guide, "Basics"."""
 DRAIN_TIMEOUT = 90.0
 """Seconds that closing waits for owed finishes; at 60 a minute that pays about 85 of them."""
 
@@ -90,6 +90,7 @@ class ActivationManager:
         database: Where the ledger is: ``"sqlite:///papsms.db"``, a PostgreSQL URL, a ledger of your
             own, or ``None`` to keep it in memory, which a crash does not survive.
         budget: What may be spent at most; ``None`` for no bound.
+        webhook: Reserved; webhooks can't be received yet, the SMS is polled for.
         tenant_limits: What each tenant may do: one value for all, or a function of the tenant's
             name. Counted in the ledger, so also across processes.
         drain_timeout: Seconds that closing waits for finishes that are owed.
@@ -110,12 +111,17 @@ class ActivationManager:
         sms_timeout: float = 120.0,
         database: str | Ledger | None = None,
         budget: Budget | None = None,
+        webhook: None = None,
         tenant_limits: TenantLimits | Callable[[str], TenantLimits | None] | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
         lease: float = LEASE,
         clock: Callable[[], datetime] | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        if webhook is not None:
+            raise ConfigurationError("Webhooks can't be received yet; leave webhook out.")
+        if budget is not None and not isinstance(budget, Budget):
+            raise ConfigurationError("budget must be a Budget, such as Budget(20).")
         limit = client.rate_limit
         supply = limit.requests / limit.per
         if max_in_flight is None:

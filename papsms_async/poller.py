@@ -245,6 +245,11 @@ class Poller:
                 self._schedule(watch)
             else:
                 self._time_out(watch)
+        except Exception as error:
+            # A defect must not make a wait endless.
+            watch.task = None
+            _log.error("a poll failed with %s", type(error).__name__)
+            self._after_failure(watch, PapSMSError("The status can't be read."))
         else:
             watch.failures = watch.misses = 0
             watch.task = None

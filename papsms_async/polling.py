@@ -27,7 +27,7 @@ line, each permit that is not spent on a poll buys, so the price is what the lin
 waiting, at most a level (`BULK_FACTOR`) at which an activation costs few polls. Lines are long in
 bulk and the level is what counts; in the tail the price falls by itself.
 
-Source: DESIGN.md, "Rules about scheduling"; Barlow, Hunter, Proschan, "Optimum checking
+Source: Barlow, Hunter, Proschan, "Optimum checking
 procedures", 1963.
 """
 

@@ -3,7 +3,7 @@
 Every ``read_*`` function returns its value or raises a `PapSMSError`, whatever came back; how an
 answer is judged is told in `papsms_async.judgement`.
 
-Source: API.md, "Endpoints".
+Source: PapSMS API guide, "Endpoints".
 """
 
 from __future__ import annotations

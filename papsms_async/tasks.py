@@ -12,6 +12,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from papsms_async.errors import ManagerClosedError
+
 T = TypeVar("T")
 
 _log = logging.getLogger("papsms_async")
@@ -66,6 +68,9 @@ class OwnedTasks:
 async def outcome_of(task: asyncio.Task[T]) -> T:
     """Wait for ``task`` and return its result; cancelling the waiter does not cancel the task."""
     await asyncio.wait({task})
+    if task.cancelled():
+        # Nobody cancelled the waiter: a CancelledError would pass for a cancellation of its own.
+        raise ManagerClosedError("The manager was closed meanwhile.")
     return task.result()
 
 

@@ -4,7 +4,7 @@ The service documents none of them; these are the words of its field. They are m
 in any case, with dashes, spaces or in camelCase, with prefixes such as ``ERROR_``, and as prose
 ("No numbers available") where no code is sent. What is not known is judged by its HTTP status.
 
-Source: API.md, "What is not documented", error codes.
+Source: PapSMS API guide, "What is not documented", error codes.
 """
 
 from __future__ import annotations

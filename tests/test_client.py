@@ -167,6 +167,13 @@ def test_settings_come_from_the_environment(monkeypatch):
     assert "from-the" not in repr(PapSMSClient())
 
 
+@pytest.mark.parametrize("options", [{"rate_limit": 60}, {"api_key": 5}])
+def test_arguments_of_another_type_are_one_sentence(options):
+    """A number where a limit or a key belongs is named as such."""
+    with pytest.raises(ConfigurationError, match="must be a"):
+        PapSMSClient(**{"api_key": "key", **options})
+
+
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"timeout": "soon"}])
 def test_bad_options_are_refused(options):
     """An argument that can't be used is named."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Sequence
 
@@ -43,13 +44,22 @@ def run(args: Sequence[str] | None) -> int:
         return exit_code_of(error)
     except BrokenPipeError:
         return ExitCode.NOT_WRITABLE
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EBADF):
+            return _defect(error)
+        say(f"papsms: can't write standard output: {as_clause(error.strerror or 'it failed')}")
+        return ExitCode.NOT_WRITABLE
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else ExitCode.DEFECT
     except Exception as error:
-        _log.debug("unexpected", exc_info=True)
-        say(
-            f"papsms: {sentence_of(error)}; this is a defect of papsms, please report it together"
-            " with what --verbose prints"
-        )
-        return ExitCode.DEFECT
+        return _defect(error)
     return int(code) if isinstance(code, int) else ExitCode.OK
+
+
+def _defect(error: Exception) -> int:
+    _log.debug("unexpected", exc_info=True)
+    say(
+        f"papsms: {sentence_of(error)}; this is a defect of papsms, please report it together with"
+        " what --verbose prints"
+    )
+    return ExitCode.DEFECT

@@ -194,7 +194,8 @@ class Session:
             self.flow.kill()
         self.progress.stop()
         owed = self.holdings.owed_words()
-        say(f"papsms: left at once; {owed or 'nothing is owed'}")
+        hint = "; finish with: papsms recover --wait" if owed else ""
+        say(f"papsms: left at once; {owed or 'nothing is owed'}{hint}")
         os._exit(ExitCode.OWED if owed else ExitCode.INTERRUPTED)
 
     # The end -------------------------------------------------------------------------------------

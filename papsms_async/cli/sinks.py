@@ -10,7 +10,7 @@ from papsms_async.cli.results import dump, event_record, problem_record, result_
 from papsms_async.cli.session import Sink
 from papsms_async.cli.settings import reason
 from papsms_async.events import EventKind, VerificationEvent
-from papsms_async.models import VerificationResult
+from papsms_async.models import Outcome, VerificationResult
 
 SPARSE = frozenset(
     {EventKind.PURCHASED, EventKind.SMS_RECEIVED, EventKind.TIMED_OUT, EventKind.RESULT}
@@ -91,7 +91,10 @@ class HumanSink(Sink):
             self._writer.write(f"code     {result.sms.code or '(none was recognised)'}")
             self._writer.write(f"text     {' '.join(result.sms.full_text.split())}")
         words = result.outcome.value.replace("_", " ")
-        self._writer.write(f"outcome  {words}, ${result.cost:.2f}, {result.duration:.1f} s")
+        cost = f"${result.cost:.2f}"
+        if result.outcome is Outcome.UNKNOWN:
+            cost = f"up to ${result.cost_uncertain:.2f}"
+        self._writer.write(f"outcome  {words}, {cost}, {result.duration:.1f} s")
 
     async def drain(self) -> None:
         """See `Sink.drain`."""

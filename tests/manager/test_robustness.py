@@ -26,6 +26,17 @@ from papsms_async.ledger import LedgerConflictError, MemoryLedger
 from papsms_async.testing import virtual_time
 
 
+@pytest.mark.parametrize(
+    "options", [{"budget": 10}, {"webhook": "https://example.org"}, {"max_in_flight": 0}]
+)
+@virtual_time
+async def test_arguments_that_can_not_be_used_are_one_sentence(world, options):
+    """Nothing is begun with an argument of another type or range."""
+    async with world() as w:
+        with pytest.raises(ConfigurationError):
+            w.service.manager(w.client, **options)
+
+
 class FailingLedger(MemoryLedger):
     """A ledger that refuses writes to the states that it is told."""
 
