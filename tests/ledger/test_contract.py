@@ -350,7 +350,7 @@ async def test_leases_given_up_are_free_at_once(
     assert [entry.intent_id for entry in await ledger.claim("c", now=now, lease=1)] == ["0"]
 
 
-@pytest.mark.parametrize("state", [*TERMINAL, State.UNKNOWN])
+@pytest.mark.parametrize("state", sorted(TERMINAL | {State.UNKNOWN}))
 async def test_what_can_not_be_driven_has_no_lease(
     ledger: Ledger, make_entry: Make, now: datetime, state: State
 ) -> None:
