@@ -190,7 +190,10 @@ class Tracked:
         at = self._shared.clock()
         try:
             self.entry = await self._write(row.state, event.value, at, reason, changes)
-        except LedgerConflictError:
+        except LedgerConflictError as error:
+            # Driven elsewhere from now on: nothing more comes to whoever waits here.
+            self.fail_wait(error)
+            self.settled.set()
             raise
         except LedgerError as error:
             # What was paid for is driven to its end all the same, and written with the next step or
