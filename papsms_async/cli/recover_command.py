@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
+from papsms_async.cli.early import SIGNALS
 from papsms_async.cli.exit_codes import ExitCode, gravest
 from papsms_async.cli.failures import CommandError, sentence_of
 from papsms_async.cli.ledger_access import (
@@ -26,10 +27,10 @@ from papsms_async.cli.progress import say
 from papsms_async.cli.recover_view import is_held, print_plan
 from papsms_async.cli.results import amount, dump
 from papsms_async.cli.settings import database, open_manager, rate_limit
-from papsms_async.cli.signals import Interrupts
 from papsms_async.errors import LedgerError
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.recovery import RecoveryAction, RecoveryReport, plan
+from papsms_async.signals import Interrupts
 
 if TYPE_CHECKING:
     from papsms_async.ledger import LedgerEntry
@@ -126,7 +127,7 @@ class Recovery:
             CommandError: There is something to finish and no key, or no ledger.
             LedgerError: The ledger can't be used.
         """
-        with Interrupts(self._interrupt, self._leave):
+        with Interrupts(self._interrupt, self._leave, signals=SIGNALS):
             report = await self._look()
             if wait and not dry_run:
                 report = await self._wait_for_leases(report)

@@ -27,7 +27,8 @@ _LOCK = 0x50415053
 
 _SETTINGS = """SELECT
     set_config('lock_timeout', $1, false),
-    -- A process that is stopped inside a transaction must not hold its rows for ever.
+    -- A process stopped between two statements of a transaction must not hold its rows for ever
+    -- (within one statement only PostgreSQL 17's transaction_timeout would end it).
     set_config('idle_in_transaction_session_timeout', '30s', false),
     -- What was acknowledged must survive a crash of the server.
     CASE WHEN current_setting('synchronous_commit') = 'off'
