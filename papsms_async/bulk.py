@@ -11,7 +11,8 @@ from papsms_async.errors import ConfigurationError
 from papsms_async.models import VerificationRequest, VerificationResult
 
 if TYPE_CHECKING:
-    from papsms_async.manager import ActivationManager, Flow
+    from papsms_async.live import Flow
+    from papsms_async.manager import ActivationManager
 
 Requests = Iterable[VerificationRequest | str] | AsyncIterable[VerificationRequest | str]
 

@@ -8,9 +8,10 @@ always either on its way, held, or owed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 from papsms_async.activation import LiveActivation
 from papsms_async.errors import ActivationEndedError, ManagerClosedError, Money, PapSMSError
@@ -21,6 +22,8 @@ from papsms_async.poller import Poller
 from papsms_async.purchasing import Order
 from papsms_async.tasks import OwnedTasks, outcome_of
 from papsms_async.tracking import Shared, Tracked
+
+Flow: TypeAlias = Callable[[LiveActivation], Awaitable[Any]]
 
 RELEASE_TASK = "papsms release"
 """Name of the tasks that write down what is owed."""
@@ -140,6 +143,31 @@ class ActivationBlock:
     def attempts(self) -> int:
         """How many purchases were tried."""
         return 0 if self._order is None else self._order.attempts
+
+    async def run(self, flow: Flow | None) -> tuple[Any, BaseException | None]:
+        """Run ``flow`` inside the block, or only wait for the SMS.
+
+        Returns:
+            What the flow returned, and what it or the block raised instead.
+        """
+        value: Any = None
+        try:
+            async with self as live:
+                if flow is None:
+                    await live.wait_for_sms()
+                else:
+                    value = flow(live)
+                    if inspect.isawaitable(value):
+                        value = await value
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not ours: something that the flow awaited was cancelled. That is the flow's failure.
+            return value, error
+        except Exception as error:
+            return value, error
+        return value, None
 
     async def __aenter__(self) -> LiveActivation:
         if self._order is not None:

@@ -14,37 +14,21 @@ client's dispatcher, so all wait in one queue; and all of them change a purchase
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import inspect
-import logging
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self
 
-from papsms_async.activation import LiveActivation
 from papsms_async.bulk import run_all
 from papsms_async.client import PapSMSClient
-from papsms_async.errors import (
-    ConfigurationError,
-    LedgerError,
-    ManagerClosedError,
-)
+from papsms_async.errors import ConfigurationError, ManagerClosedError
 from papsms_async.events import EventHub, EventKind, EventStream, Listener
-from papsms_async.handover import take_up
 from papsms_async.leases import LEASE, Leases
-from papsms_async.ledger import (
-    Ledger,
-    LedgerConflictError,
-    LedgerEntry,
-    MemoryLedger,
-    open_ledger,
-)
-from papsms_async.live import RELEASE_TASK, ActivationBlock, LiveNumbers, ResumedBlock
+from papsms_async.ledger import Ledger, LedgerEntry, MemoryLedger, open_ledger
+from papsms_async.live import ActivationBlock, Flow, ResumedBlock
 from papsms_async.models import (
     Budget,
     Outcome,
@@ -53,27 +37,18 @@ from papsms_async.models import (
     VerificationResult,
     check_timeout,
 )
-from papsms_async.poller import Poller
-from papsms_async.purchasing import Order, Purchasing
-from papsms_async.recovery import RecoveryReport, carry_out, plan
-from papsms_async.release import ReleaseDesk
+from papsms_async.parts import Parts
+from papsms_async.purchasing import Order
+from papsms_async.recovery import RecoveryReport
 from papsms_async.results import result_of
 from papsms_async.statistics import ManagerStatistics
-from papsms_async.stepping import STEP_OF_OTHERS, Stepper
-from papsms_async.tasks import OwnedTasks, outcome_of, see_through
-from papsms_async.tracking import Shared, Tracked
-
-Flow: TypeAlias = Callable[[LiveActivation], Awaitable[Any]]
-
-_log = logging.getLogger("papsms_async")
+from papsms_async.tasks import see_through
+from papsms_async.tracking import Shared
 
 WORST_PRICE = Decimal("3.00")
 """US dollars that the dearest verification costs. Source: PapSMS API guide, "Basics"."""
 DRAIN_TIMEOUT = 90.0
 """Seconds that closing waits for owed finishes; at 60 a minute that pays about 85 of them."""
-
-WRITING_TIME = 5.0
-"""Seconds that closing waits at least until the ledger has taken what is released."""
 
 
 class ActivationManager:
@@ -122,10 +97,9 @@ class ActivationManager:
             raise ConfigurationError("Webhooks can't be received yet; leave webhook out.")
         if budget is not None and not isinstance(budget, Budget):
             raise ConfigurationError("budget must be a Budget, such as Budget(20).")
-        limit = client.rate_limit
-        supply = limit.requests / limit.per
         if max_in_flight is None:
-            max_in_flight = max(10, min(2000, round(60 * supply)))
+            limit = client.rate_limit
+            max_in_flight = max(10, min(2000, round(60 * limit.requests / limit.per)))
         if max_in_flight < 1:
             raise ConfigurationError(f"max_in_flight must be 1 or more, not {max_in_flight}.")
         self.max_in_flight = max_in_flight
@@ -146,60 +120,27 @@ class ActivationManager:
         )
         if not isinstance(self._shared.ledger, MemoryLedger):
             self._shared.leases = Leases(self._shared.ledger, lease=check_timeout("lease", lease))
-        self._tasks = OwnedTasks()
-        self._desk = ReleaseDesk(client.dispatcher, self._tasks, self._shared, rng=rng)
-        self._purchasing = Purchasing(
-            client.dispatcher,
-            self._tasks,
+        self._parts = Parts(
+            client,
             self._shared,
-            self._desk,
             max_in_flight=max_in_flight,
+            sms_timeout=self.sms_timeout,
             rng=rng,
+            check_open=self._require_open,
         )
-        self._poller = Poller(
-            client.dispatcher,
-            self._tasks,
-            self._shared,
-            supply=supply,
-            max_in_flight=max_in_flight,
-            sms_timeout=self.sms_timeout,
-        )
-        self._poller.line = lambda: (self._purchasing.line, self._endless > 0)
-        self._desk.poller = self._poller
-        self._stepper = Stepper(
-            client.dispatcher,
-            self._shared,
-            self._desk,
-            self._poller,
-            sms_timeout=self.sms_timeout,
-        )
-        self._live = LiveNumbers(
-            self._shared, self._poller, self._tasks, sms_timeout=self.sms_timeout
-        )
-        self._purchasing.on_bought = self._live.register
         self._outcomes: Counter[Outcome] = Counter()
-        self._endless = 0
         self._state = "new"
         self._closing: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<ActivationManager {self._state} in_flight={len(self._live)}>"
+        return f"<ActivationManager {self._state} in_flight={len(self._parts.live)}>"
 
     # Opening and closing -------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         if self._state != "new":
             raise ManagerClosedError("A manager can be entered once; make a new one.")
-        try:
-            await self._shared.ledger.open()
-        except BaseException:
-            # Cancelled, or half open: neither threads nor connections stay behind.
-            closing = asyncio.get_running_loop().create_task(self._shared.ledger.aclose())
-            with contextlib.suppress(LedgerError):
-                await see_through(closing)
-            raise
-        if self._shared.leases is not None:
-            self._shared.leases.start()
+        await self._parts.open()
         self._state = "open"
         return self
 
@@ -216,7 +157,7 @@ class ActivationManager:
 
         Verifications whose purchase is not on the wire yet end with `ManagerClosedError`.
         """
-        self._purchasing.close()
+        self._parts.purchasing.close()
 
     async def aclose(self, *, drain_timeout: float | None = None) -> None:
         """Stop buying, release what is not used, and wait until every number is finished.
@@ -236,25 +177,9 @@ class ActivationManager:
         was_open, self._state = self._state == "open", "closing"
         try:
             if was_open:
-                deadline = asyncio.get_running_loop().time() + timeout
-                self.stop_buying()
-                self._desk.hurry()
-                self._live.close()
-                # However short the drain: what is owed has to be written down as owed.
-                await self._tasks.drain_named(RELEASE_TASK, max(timeout, WRITING_TIME))
-                await self._tasks.drain(deadline - asyncio.get_running_loop().time())
-                self._poller.close()
-                for tracked in self._desk.owed:
-                    _log.error(
-                        "still owed: finish of activation %s (%s)",
-                        tracked.entry.activation_id,
-                        tracked.state.value,
-                    )
-                await self._tasks.cancel_all()
+                await self._parts.drain(timeout)
         finally:
-            if self._shared.leases is not None:
-                await self._shared.leases.stop()
-            await self._shared.ledger.aclose()
+            await self._parts.close()
             self._state = "closed"
 
     @property
@@ -265,17 +190,17 @@ class ActivationManager:
     @property
     def is_buying(self) -> bool:
         """Whether new verifications can begin."""
-        return self._state == "open" and not self._purchasing.closed
+        return self._state == "open" and not self._parts.purchasing.closed
 
     @property
     def owed(self) -> tuple[LedgerEntry, ...]:
         """Numbers whose finish the service has not taken yet."""
-        return tuple(tracked.entry for tracked in self._desk.owed)
+        return tuple(tracked.entry for tracked in self._parts.desk.owed)
 
     @property
     def unfinished(self) -> tuple[LedgerEntry, ...]:
         """Numbers that are bought and not finished: in the hands of flows, or owed."""
-        return (*self._live.entries, *self.owed)
+        return (*self._parts.live.entries, *self.owed)
 
     # One verification ----------------------------------------------------------------------------
 
@@ -312,7 +237,7 @@ class ActivationManager:
             PapSMSError: On entering: it could not be bought otherwise.
         """
         request = _request(service, country, fallbacks, reference, tenant, sms_timeout)
-        return ActivationBlock(self._live, request, self._order)
+        return ActivationBlock(self._parts.live, request, self._order)
 
     async def verify(
         self,
@@ -343,27 +268,9 @@ class ActivationManager:
         """
         request = _request(service, country, fallbacks, reference, tenant, sms_timeout)
         self._require_open()
-        block = ActivationBlock(self._live, request, self._order)
+        block = ActivationBlock(self._parts.live, request, self._order)
         started_at = self._shared.clock()
-        value: Any = None
-        failure: BaseException | None = None
-        live: LiveActivation | None = None
-        try:
-            async with block as live:
-                if flow is None:
-                    await live.wait_for_sms()
-                else:
-                    value = flow(live)
-                    if inspect.isawaitable(value):
-                        value = await value
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            # Not ours: something that the flow awaited was cancelled. That is the flow's failure.
-            failure = error
-        except Exception as error:
-            failure = error
+        value, failure = await block.run(flow)
         result = result_of(
             request,
             block.tracked,
@@ -378,7 +285,7 @@ class ActivationManager:
         self._shared.publish(
             EventKind.RESULT,
             request,
-            intent_id=None if live is None else live.intent_id,
+            intent_id=None if block.tracked is None else block.tracked.entry.intent_id,
             activation=result.activation,
             sms=result.sms,
             result=result,
@@ -423,25 +330,7 @@ class ActivationManager:
             LedgerError: The ledger can't be read or written.
             ManagerClosedError: The manager is not open.
         """
-        self._require_open()
-        leases = self._shared.leases
-        if dry_run or leases is None:
-            # A ledger in memory has nothing of an earlier process.
-            return await plan(self._shared.ledger, self._shared.clock())
-        work = self._tasks.spawn(
-            carry_out(
-                self._shared,
-                self._desk,
-                owner=leases.owner,
-                lease=leases.lease,
-            ),
-            name="papsms recovery",
-        )
-        report, driven = await outcome_of(work)
-        if wait:
-            for tracked in driven:
-                await tracked.settled.wait()
-        return report
+        return await self._parts.takeover.recover(dry_run=dry_run, wait=wait)
 
     def resume(self, token: str) -> ResumedBlock:
         """Go on with a number that another process let go of, or left behind.
@@ -457,7 +346,7 @@ class ActivationManager:
             LedgerConflictError: On entering: a living process drives it.
             ActivationEndedError: On entering: it is over.
         """
-        return ResumedBlock(self._live, self._tasks, partial(self._take_up, token))
+        return self._parts.takeover.resume(token)
 
     async def submit(self, service: str | VerificationRequest, country: str = "us") -> str:
         """Buy a number and let go of it at once, for a job engine to `advance`.
@@ -490,11 +379,7 @@ class ActivationManager:
             ConfigurationError: The ledger has no such purchase.
             LedgerError: The ledger can't be used, or another process took the purchase over.
         """
-        self._require_open()
-        if self._drives(intent_id):
-            return STEP_OF_OTHERS
-        work = self._tasks.spawn(self._stepper.advance(intent_id), name="papsms step")
-        return await outcome_of(work)
+        return await self._parts.takeover.advance(intent_id)
 
     # Looking on ----------------------------------------------------------------------------------
 
@@ -510,16 +395,16 @@ class ActivationManager:
         """Return the numbers of this moment."""
         money = self._shared.money
         return ManagerStatistics(
-            queued=len(self._purchasing.line),
-            in_flight=len(self._live),
-            waiting_for_sms=self._poller.watched,
-            owed=len(self._desk.owed),
+            queued=len(self._parts.purchasing.line),
+            in_flight=len(self._parts.live),
+            waiting_for_sms=self._parts.poller.watched,
+            owed=len(self._parts.desk.owed),
             outcomes=dict(self._outcomes),
             charged=money.charged,
             refunds_expected=money.refunds_expected,
             refunded=money.refunded,
             unknown=money.unknown,
-            price=self._poller.price,
+            price=self._parts.poller.price,
             quota=self.client.quota.statistics(),
         )
 
@@ -527,7 +412,7 @@ class ActivationManager:
 
     def more_to_come(self, change: int) -> None:
         """A bulk run tells that it has more requests than there is room for, or no longer."""
-        self._endless += change
+        self._parts.endless += change
 
     def _require_open(self) -> None:
         if self._state == "new":
@@ -537,20 +422,7 @@ class ActivationManager:
 
     def _order(self, request: VerificationRequest) -> Order:
         self._require_open()
-        return self._purchasing.order(request)
-
-    async def _take_up(self, token: str) -> Tracked:
-        self._require_open()
-        if self._drives(token):
-            raise LedgerConflictError(
-                "This manager drives the activation already; leave or detach it there first.",
-                intent_id=token,
-            )
-        return await take_up(self._shared, self._desk, token)
-
-    def _drives(self, intent_id: str) -> bool:
-        owed = any(tracked.entry.intent_id == intent_id for tracked in self._desk.owed)
-        return owed or self._live.holds(intent_id)
+        return self._parts.purchasing.order(request)
 
 
 def _request(

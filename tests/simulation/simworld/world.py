@@ -178,8 +178,8 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
     )
     seen.max_in_flight = manager.max_in_flight
     if plan.rough is not None:
-        manager._poller._controller = OddPrices()  # type: ignore[assignment]
-        manager._poller._interval = plan.look_every
+        manager._parts.poller._controller = OddPrices()  # type: ignore[assignment]
+        manager._parts.poller._interval = plan.look_every
     _listen(manager, seen, road)
     ended = asyncio.Event()
     reader = _reader(manager, seen, ended)
@@ -216,7 +216,7 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
     seen.committed = await ledger.committed()
     seen.owed = manager.owed
     seen.statistics = manager.statistics()
-    seen.free_places = manager._purchasing._slots._value
+    seen.free_places = manager._parts.purchasing._slots._value
     seen.virtual = loop.time()
     _look_for_leftovers(loop, road, seen)
     return seen
@@ -231,7 +231,7 @@ def _listen(manager: ActivationManager, seen: Seen, road: Road) -> None:
             assert task is not None
             assert event.intent_id is not None
             road.intent_of[task] = event.intent_id
-        seen.told.append(Told(at=loop.time(), event=event, in_flight=len(manager._live)))
+        seen.told.append(Told(at=loop.time(), event=event, in_flight=len(manager._parts.live)))
         seen.trace.note(
             "event",
             event.kind.value,

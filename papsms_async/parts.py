@@ -1,0 +1,123 @@
+"""The parts of one manager: made, opened and closed in the order that their work asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+
+from papsms_async.client import PapSMSClient
+from papsms_async.errors import LedgerError
+from papsms_async.live import RELEASE_TASK, LiveNumbers
+from papsms_async.poller import Poller
+from papsms_async.purchasing import Purchasing
+from papsms_async.release import ReleaseDesk
+from papsms_async.stepping import Stepper
+from papsms_async.takeover import Takeover
+from papsms_async.tasks import OwnedTasks, see_through
+from papsms_async.tracking import Shared
+
+_log = logging.getLogger("papsms_async")
+
+WRITING_TIME = 5.0
+"""Seconds that closing waits at least until the ledger has taken what is released."""
+
+
+class Parts:
+    """What a manager is made of.
+
+    Args:
+        client: The client to send through.
+        shared: What the parts share.
+        max_in_flight: How many activations there may be at once.
+        sms_timeout: Seconds to wait for an SMS where a request names none.
+        rng: Randomness of pauses and of intent ids; ``None`` for chance.
+        check_open: Raises where the manager is not open.
+
+    Attributes:
+        endless: How many bulk runs have more requests than there is room for.
+    """
+
+    def __init__(
+        self,
+        client: PapSMSClient,
+        shared: Shared,
+        *,
+        max_in_flight: int,
+        sms_timeout: float,
+        rng: random.Random | None,
+        check_open: Callable[[], None],
+    ) -> None:
+        dispatcher = client.dispatcher
+        limit = client.rate_limit
+        self.shared = shared
+        self.endless = 0
+        self.tasks = OwnedTasks()
+        self.desk = ReleaseDesk(dispatcher, self.tasks, shared, rng=rng)
+        self.purchasing = Purchasing(
+            dispatcher, self.tasks, shared, self.desk, max_in_flight=max_in_flight, rng=rng
+        )
+        self.poller = Poller(
+            dispatcher,
+            self.tasks,
+            shared,
+            supply=limit.requests / limit.per,
+            max_in_flight=max_in_flight,
+            sms_timeout=sms_timeout,
+        )
+        self.poller.line = lambda: (self.purchasing.line, self.endless > 0)
+        self.desk.poller = self.poller
+        self.live = LiveNumbers(shared, self.poller, self.tasks, sms_timeout=sms_timeout)
+        self.purchasing.on_bought = self.live.register
+        self.takeover = Takeover(
+            shared,
+            self.tasks,
+            self.desk,
+            self.live,
+            Stepper(dispatcher, shared, self.desk, self.poller, sms_timeout=sms_timeout),
+            check_open=check_open,
+        )
+
+    async def open(self) -> None:
+        """Open the ledger and begin to renew leases.
+
+        Raises:
+            LedgerError: The ledger can't be used; nothing stays open.
+        """
+        ledger = self.shared.ledger
+        try:
+            await ledger.open()
+        except BaseException:
+            # Cancelled, or half open: neither threads nor connections stay behind.
+            closing = asyncio.get_running_loop().create_task(ledger.aclose())
+            with contextlib.suppress(LedgerError):
+                await see_through(closing)
+            raise
+        if self.shared.leases is not None:
+            self.shared.leases.start()
+
+    async def drain(self, timeout: float) -> None:
+        """Release what flows hold and finish what is owed, within ``timeout`` seconds."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        self.purchasing.close()
+        self.desk.hurry()
+        self.live.close()
+        # However short the drain: what is owed has to be written down as owed.
+        await self.tasks.drain_named(RELEASE_TASK, max(timeout, WRITING_TIME))
+        await self.tasks.drain(deadline - asyncio.get_running_loop().time())
+        self.poller.close()
+        for tracked in self.desk.owed:
+            _log.error(
+                "still owed: finish of activation %s (%s)",
+                tracked.entry.activation_id,
+                tracked.state.value,
+            )
+        await self.tasks.cancel_all()
+
+    async def close(self) -> None:
+        """Give leases up and close the ledger."""
+        if self.shared.leases is not None:
+            await self.shared.leases.stop()
+        await self.shared.ledger.aclose()
