@@ -37,6 +37,7 @@ from .engine import SandboxEngine
 from .faults import Fault, FaultSet, parse_faults
 from .limits import LimitSpec
 from .messages import SandboxReply, SandboxRequest
+from .routing import path_of
 
 CONTROL_PATH = "/_sandbox/"
 
@@ -74,17 +75,12 @@ class SandboxControl:
             ("GET", "stats"): self._stats,
         }
 
-    @staticmethod
-    def owns(path: str) -> bool:
-        """Whether a path belongs to the control API."""
-        return ("/" + path.lstrip("/")).startswith(CONTROL_PATH)
-
     def handle(self, request: SandboxRequest, now: float) -> SandboxReply:
         """Answer one control request at that time (POSIX seconds)."""
         self._engine.advance(now)
-        path, _, query_text = request.path.partition("?")
+        query_text = request.path.partition("?")[2]
         query = {key: values[-1] for key, values in parse_qs(query_text).items()}
-        name = path.lstrip("/").removeprefix(CONTROL_PATH.lstrip("/")).strip("/")
+        name = path_of(request.path).removeprefix(CONTROL_PATH).strip("/")
         method = request.method.upper().replace("HEAD", "GET")
         try:
             body = answers.dump(self._find(method, name)(_body(request), query))

@@ -15,6 +15,7 @@ from .config import SandboxConfig
 from .faults import FaultRoute
 from .magic import MISSING, RefusalRule, find_magic
 from .messages import SandboxReply, SandboxRequest
+from .routing import path_of
 
 BASE_PATH = "/api/v1/"
 MAX_BODY = 64 * 1024
@@ -159,10 +160,7 @@ class Endpoints:
 
 def find_route(path: str) -> tuple[FaultRoute | None, str]:
     """Return the route of a path and the id in it; forgiving about slashes, query and origin."""
-    path = path.partition("#")[0].partition("?")[0]
-    if "://" in path[:8]:  # absolute form, as sent to a proxy
-        path = "/" + path.partition("://")[2].partition("/")[2]
-    parts = [unquote(part) for part in path.split("/") if part]
+    parts = [unquote(part) for part in path_of(path).split("/") if part]
     match parts:
         case ["api", "v1", "numbers", "purchase"]:
             return FaultRoute.PURCHASE, ""

@@ -181,20 +181,6 @@ def test_wrong_calls_are_explained(
     assert data["error"]
 
 
-@pytest.mark.parametrize(
-    ("path", "owned"),
-    [
-        ("/_sandbox/health", True),
-        ("//_sandbox/x", True),
-        ("/api/v1/countries", False),
-        ("/", False),
-    ],
-)
-def test_the_control_api_owns_its_paths_alone(path: str, owned: bool) -> None:
-    """Paths outside the control API are the service's."""
-    assert SandboxControl.owns(path) is owned
-
-
 @given(
     st.sampled_from(["GET", "PUT", "POST", "DELETE"]) | st.text(max_size=6),
     st.sampled_from(["faults", "deliver", "reset", "stats?window=1e9", "requests?last=-1"])

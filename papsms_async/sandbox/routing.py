@@ -1,0 +1,60 @@
+"""Which part of the sandbox a request goes to: a table of paths, and the service for all others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import attrs
+
+from .messages import SandboxReply, SandboxRequest
+
+Handler = Callable[[SandboxRequest, float], SandboxReply]
+"""Answers one request at a time in POSIX seconds; neither waits nor reads a clock."""
+
+
+@attrs.frozen
+class Route:
+    """A row of the table.
+
+    Attributes:
+        pattern: A path such as ``"/sandbox/sms"``; with a final ``*`` every path that begins so.
+        handle: Who answers.
+    """
+
+    pattern: str
+    handle: Handler
+
+    def matches(self, path: str) -> bool:
+        """Whether a path, as `path_of` writes it, is this row's."""
+        if self.pattern.endswith("*"):
+            return path.startswith(self.pattern[:-1])
+        return path == self.pattern
+
+
+class Routes:
+    """The table.
+
+    Args:
+        routes: Its rows; of several that match the first counts.
+        otherwise: Who answers all other requests: the service.
+    """
+
+    def __init__(self, routes: Iterable[Route], *, otherwise: Handler) -> None:
+        self._routes = tuple(routes)
+        self._otherwise = otherwise
+
+    def find(self, target: str) -> Handler:
+        """Return who answers a request with that target (a path with any query)."""
+        path = path_of(target)
+        for route in self._routes:
+            if route.matches(path):
+                return route.handle
+        return self._otherwise
+
+
+def path_of(target: str) -> str:
+    """Return the path of a request target, without query, fragment, origin and doubled slashes."""
+    path = target.partition("#")[0].partition("?")[0]
+    if "://" in path[:8]:  # absolute form, as sent to a proxy
+        path = path.partition("://")[2].partition("/")[2]
+    return "/" + path.lstrip("/")
