@@ -19,6 +19,7 @@ from .engine import LoggedRequest, SandboxEngine
 from .faults import Effect, Fault, FaultKind, FaultRoute, FaultSet, parse_faults
 from .limits import Limiter, LimitKind, LimitSpec
 from .messages import Delivery, SandboxReply, SandboxRequest
+from .triggers import Trigger
 
 __all__ = [
     "BASE_PATH",
@@ -44,5 +45,6 @@ __all__ = [
     "SandboxEngine",
     "SandboxReply",
     "SandboxRequest",
+    "Trigger",
     "parse_faults",
 ]

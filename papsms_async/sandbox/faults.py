@@ -35,9 +35,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from enum import StrEnum
-from random import Random
 
 import attrs
+
+from .triggers import Tally, Trigger
 
 
 class FaultRoute(StrEnum):
@@ -147,9 +148,6 @@ class Effect:
         raise ValueError(f"a fault of kind {kind.value} does not take the value {value!r}")
 
 
-_TRIGGER = re.compile(r"(?:@(?P<share>[0-9.]+)|#(?P<first>[0-9]+)(?P<to>-(?P<last>[0-9]*))?)")
-
-
 @attrs.frozen
 class Fault:
     """A fault: where, what, how often.
@@ -157,17 +155,13 @@ class Fault:
     Attributes:
         route: Where it strikes.
         effect: What goes wrong.
-        probability: Share of the calls in ``first`` to ``last`` that it strikes, 0 to 1.
-        first: First call to the route, counted from 1 since the fault was set.
-        last: Last such call, ``None`` for no end.
+        trigger: Which of the calls to the route it strikes.
         text: The notation it was read from.
     """
 
     route: FaultRoute
     effect: Effect
-    probability: float = 1.0
-    first: int = 1
-    last: int | None = None
+    trigger: Trigger = attrs.field(factory=Trigger)
     text: str = ""
 
     @classmethod
@@ -179,45 +173,22 @@ class Fault:
         """
         cleaned = text.strip().lower()
         route_text, colon, rest = cleaned.partition(":")
-        cut = min((i for i in (rest.find("@"), rest.find("#")) if i >= 0), default=len(rest))
+        effect_text, trigger_text = Trigger.split(rest)
         try:
             if not colon:
                 raise ValueError("write it like 'purchase:drop_after@0.05' or 'status:hang#3'")
             if route_text not in list(FaultRoute):
                 known = ", ".join(member.value for member in FaultRoute)
                 raise ValueError(f"not a route: {route_text!r}; known are {known}")
-            route, effect = FaultRoute(route_text), Effect.parse(rest[:cut])
+            route, effect = FaultRoute(route_text), Effect.parse(effect_text)
             if route is FaultRoute.CONNECT and effect.kind is not FaultKind.REFUSE:
                 raise ValueError("on the route connect there is only the kind refuse")
-            return cls(route, effect, *_trigger(rest[cut:]), text=cleaned)
+            return cls(route, effect, Trigger.parse(trigger_text), cleaned)
         except ValueError as exc:
             raise ValueError(f"not a fault: {text!r}: {exc}") from None
 
-    def strikes(self, call: int, draw: float) -> bool:
-        """Whether the ``call``-th call (from 1) is struck, given a draw from [0, 1)."""
-        inside = call >= self.first and (self.last is None or call <= self.last)
-        return inside and draw < self.probability
-
     def __str__(self) -> str:
         return self.text
-
-
-def _trigger(text: str) -> tuple[float, int, int | None]:
-    if not text:
-        return 1.0, 1, None
-    match = _TRIGGER.fullmatch(text)
-    if match is None:
-        raise ValueError("how often is '@' and a probability, or '#' and the number of a call")
-    if match["share"] is not None:
-        share = float(match["share"])
-        if not 0.0 <= share <= 1.0:
-            raise ValueError("a probability is between 0 and 1")
-        return share, 1, None
-    first = int(match["first"])
-    last = first if match["to"] is None else int(match["last"]) if match["last"] else None
-    if first < 1 or (last is not None and last < first):
-        raise ValueError("calls are counted from 1, and the last is not before the first")
-    return 1.0, first, last
 
 
 def parse_faults(text: str) -> tuple[Fault, ...]:
@@ -239,8 +210,7 @@ class FaultSet:
 
     def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
         self._faults = tuple(faults)
-        self._calls = [0] * len(self._faults)
-        self._rng = Random(seed)  # noqa: S311 - a simulation
+        self._tally = Tally((fault.trigger for fault in self._faults), seed=seed)
 
     @property
     def faults(self) -> tuple[Fault, ...]:
@@ -264,9 +234,7 @@ class FaultSet:
                     continue
             elif fault.route is not route:
                 continue
-            self._calls[index] += 1
-            # Drawn whether needed or not, so that one fault's calls leave the others' draws alone.
-            if not fault.strikes(self._calls[index], self._rng.random()):
+            if not self._tally.strikes(index):
                 continue
             if fault.effect.kind is FaultKind.SLOW:
                 late += fault.effect.delay

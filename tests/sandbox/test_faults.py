@@ -20,6 +20,7 @@ from papsms_async.sandbox import (
     FaultKind,
     FaultRoute,
     FaultSet,
+    Trigger,
     parse_faults,
 )
 
@@ -31,22 +32,30 @@ Make = Callable[..., Any]
     [
         (
             "purchase:drop_after@0.05",
-            Fault(FaultRoute.PURCHASE, Effect(FaultKind.DROP_AFTER, executed=True), 0.05),
+            Fault(FaultRoute.PURCHASE, Effect(FaultKind.DROP_AFTER, executed=True), Trigger(0.05)),
         ),
         (
             "status:server_error#3",
-            Fault(FaultRoute.STATUS, Effect(FaultKind.SERVER_ERROR, False, 500, "json"), 1.0, 3, 3),
+            Fault(
+                FaultRoute.STATUS,
+                Effect(FaultKind.SERVER_ERROR, False, 500, "json"),
+                Trigger(1.0, 3, 3),
+            ),
         ),
         (
             "finish:server_error=503/html/after#1-2",
-            Fault(FaultRoute.FINISH, Effect(FaultKind.SERVER_ERROR, True, 503, "html"), 1.0, 1, 2),
+            Fault(
+                FaultRoute.FINISH,
+                Effect(FaultKind.SERVER_ERROR, True, 503, "html"),
+                Trigger(1.0, 1, 2),
+            ),
         ),
         (
             "ANY:rate_limited=30/date#5-",
             Fault(
                 FaultRoute.ANY,
                 Effect(FaultKind.RATE_LIMITED, retry_after=30, as_date=True),
-                first=5,
+                Trigger(first=5),
             ),
         ),
         ("connect:refuse", Fault(FaultRoute.CONNECT, Effect(FaultKind.REFUSE))),
