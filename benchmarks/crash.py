@@ -5,8 +5,8 @@ or ``--postgres`` names a server, half of them on PostgreSQL; that takes about h
 cores. ``--fleet 20000`` begins so many purchases with four processes on one PostgreSQL ledger that
 are killed and stopped; ``--power-cuts 10000`` cuts the power of an SQLite ledger at so many points
 (Linux with strace). Each prints its progress and a verdict, and the first problem ends it with its
-seed; ``--seed`` repeats the draws, though not the timing. The tests of the same promises, shorter,
-are in ``tests/crash``.
+seed; ``--seed`` repeats the draws, though not the timing. Kills with ``--keep FILE`` go on where
+they were stopped. The tests of the same promises, shorter, are in ``tests/crash``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import attrs
+from kept import Kept
 
 # The tools belong to the tests, and are no part of the package.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "crash"))
@@ -46,21 +49,32 @@ class Progress:
 
 async def kill(zygote: Zygote, options: argparse.Namespace) -> list[str]:
     """Kill workers in chains; return the problems."""
-    from crashlab.campaign import campaign, postgres_schemas, sqlite_file
+    from crashlab.campaign import Tally, campaign, postgres_schemas, sqlite_file
 
     kinds = {"SQLite": sqlite_file}
     if options.postgres:
         kinds["PostgreSQL"] = postgres_schemas(options.postgres)
     else:
         print("PostgreSQL is left out: PAPSMS_TEST_POSTGRES is unset")
+    kept = Kept(options.keep, {"seed": options.seed, "kills": options.kills})
+    tell = Progress()
     for name, databases in kinds.items():
         print(f"{name}: killing {options.kills // len(kinds)} workers, seed {options.seed}")
+        before = kept.part(name)
+        if before is not None:
+            print(f"  going on after {before['kills']} kills")
+
+        def progress(tally: Tally, name: str = name) -> None:
+            kept.save(name, attrs.asdict(tally))
+            tell(tally)
+
         tally = await campaign(
             zygote,
             databases,
             seed=options.seed,
             kills=options.kills // len(kinds),
-            progress=Progress(),
+            tally=None if before is None else Tally.of(before),
+            progress=progress,
         )
         print(f"{name}: {tally}")
         print("  killed at", ", ".join(f"{cause} {n}" for cause, n in tally.causes.most_common()))
@@ -145,6 +159,7 @@ def main() -> None:
     parser.add_argument("--power-cuts", type=int, default=0, metavar="CUTS")
     parser.add_argument("--postgres", default=os.environ.get("PAPSMS_TEST_POSTGRES"))
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="how far the kills have come")
     options = parser.parse_args()
     if options.kills is None:
         options.kills = 0 if options.fleet or options.power_cuts else 10_000

@@ -3,6 +3,7 @@
     python benchmarks/simulation.py                      a million lifecycles, on all cores
     python benchmarks/simulation.py --lifecycles 50000   fewer
     python benchmarks/simulation.py --first 7000000      other worlds
+    python benchmarks/simulation.py --keep FILE          goes on where FILE says it was stopped
     python benchmarks/simulation.py --replay 123         one world: its plan, its trace, its faults
 
 Every world is a manager on virtual time with a service of random faults, limits and delays, and
@@ -13,12 +14,18 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import multiprocessing
 import os
 import platform
 import sys
 import time
+from collections import Counter
 from pathlib import Path
+from typing import Any
+
+import attrs
+from kept import Kept
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "simulation"))
 
@@ -38,25 +45,45 @@ def examine_batch(first: int) -> list[Examined]:
     return worlds
 
 
-def run(lifecycles: int, first: int, processes: int, most_failures: int) -> int:
+def tally_of(kept: dict[str, Any]) -> Tally:
+    """Return the sums that were kept."""
+    counters = {name: Counter(value) for name, value in kept.items() if isinstance(value, dict)}
+    return Tally(**kept | counters)
+
+
+def run(options: argparse.Namespace) -> int:
     """Run worlds until there were so many lifecycles; return the exit status."""
-    tally = Tally()
-    failed: list[Examined] = []
-    began = shown = time.monotonic()
+    kept = Kept(options.keep, {"first": options.first})
+    tally, failed, first, earlier = Tally(), [], options.first, 0.0
+    if (before := kept.part("worlds")) is not None:
+        tally, failed, first = tally_of(before["tally"]), before["failed"], before["next"]
+        earlier = before["seconds"]
+        print(f"going on with seed {first}, after {tally.lifecycles:,} lifecycles")
+    processes, lifecycles = options.processes, options.lifecycles
+    shown = time.monotonic()
+    began = shown - earlier
     print(f"Python {platform.python_version()}, {platform.machine()}, {processes} processes")
     # A fresh process now and then, so that no leak of a process decides how long it can run.
     with multiprocessing.Pool(processes, maxtasksperchild=200) as pool:
-        ahead = (first + BATCH * n for n in range(1_000_000))
+        ahead = itertools.count(first, BATCH)
         pending = [pool.apply_async(examine_batch, (next(ahead),)) for _ in range(2 * processes)]
-        while tally.lifecycles < lifecycles and len(failed) < most_failures:
+        while tally.lifecycles < lifecycles and len(failed) < options.most_failures:
             # In the order of the seeds, so that equal runs report equal sums.
             for world in pending.pop(0).get():
                 tally.add(world)
                 if world.wrong:
-                    failed.append(world)
+                    failed.append(world.seed)
                     print(f"seed {world.seed}: {world.wrong[0]}", flush=True)
                     print("  " + REPLAY.format(seed=world.seed), flush=True)
             pending.append(pool.apply_async(examine_batch, (next(ahead),)))
+            first += BATCH
+            progress = {
+                "next": first,
+                "seconds": time.monotonic() - began,
+                "failed": failed,
+                "tally": attrs.asdict(tally),
+            }
+            kept.save("worlds", progress)
             if time.monotonic() - shown > 10:
                 shown = time.monotonic()
                 speed = tally.lifecycles / (shown - began)
@@ -71,7 +98,7 @@ def run(lifecycles: int, first: int, processes: int, most_failures: int) -> int:
     return 1 if failed else 0
 
 
-def summary(tally: Tally, failed: list[Examined], seconds: float) -> None:
+def summary(tally: Tally, failed: list[int], seconds: float) -> None:
     """Print what it came to."""
     print(
         f"\n{tally.lifecycles:,} lifecycles in {tally.worlds:,} worlds, {tally.requests:,} requests"
@@ -83,8 +110,8 @@ def summary(tally: Tally, failed: list[Examined], seconds: float) -> None:
         words = ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
         print(f"{title}: {words}")
     print(f"{len(failed)} worlds broke a promise")
-    for world in failed:
-        print("  " + REPLAY.format(seed=world.seed))
+    for seed in failed:
+        print("  " + REPLAY.format(seed=seed))
 
 
 def replay(seed: int) -> int:
@@ -113,10 +140,11 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--most-failures", type=int, default=10)
     parser.add_argument("--replay", type=int, metavar="SEED")
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="how far it has come")
     options = parser.parse_args()
     if options.replay is not None:
         return replay(options.replay)
-    return run(options.lifecycles, options.first, options.processes, options.most_failures)
+    return run(options)
 
 
 if __name__ == "__main__":

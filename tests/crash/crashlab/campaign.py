@@ -61,6 +61,7 @@ class Tally:
     """What a campaign has done so far.
 
     Attributes:
+        begun: How many episodes were begun.
         episodes: How many were judged.
         kills: How many workers were killed.
         causes: How often by what.
@@ -68,11 +69,18 @@ class Tally:
         problems: What the judge found, each with the seed of its episode.
     """
 
+    begun: int = 0
     episodes: int = 0
     kills: int = 0
     causes: Counter[str] = attrs.field(factory=Counter)
     found: Counter[str] = attrs.field(factory=Counter)
     problems: list[str] = attrs.field(factory=list)
+
+    @classmethod
+    def of(cls, kept: dict[str, Any]) -> Tally:
+        """Return what `attrs.asdict` made of a tally and JSON kept."""
+        counters = {name: Counter(kept[name]) for name in ("causes", "found")}
+        return cls(**kept | counters)
 
     def add(self, verdict: Verdict, causes: Counter[str], seed: int) -> None:
         """Add one episode."""
@@ -154,6 +162,7 @@ async def campaign(
     lanes: int = 6,
     chain: int = 15,
     options: dict[str, Any] | None = None,
+    tally: Tally | None = None,
     progress: Callable[[Tally], Any] = lambda tally: None,
 ) -> Tally:
     """Run episodes, ``lanes`` at the same time, until ``kills`` workers were killed.
@@ -166,17 +175,19 @@ async def campaign(
         lanes: How many episodes run at the same time.
         chain: Kills an episode.
         options: Further fields of `worker.Job`.
+        tally: Of an earlier run of the same campaign, to go on with; episodes that it had begun
+            and not judged are left out.
         progress: Called after each episode.
 
     Returns:
         What was done and found; it ends with the first episode that has a problem.
     """
-    tally = Tally()
-    seeds = iter(range(seed, seed + 1_000_000))
+    tally = Tally() if tally is None else tally
 
     async def lane() -> None:
         while tally.kills < kills and not tally.problems:
-            number = next(seeds)
+            number = seed + tally.begun
+            tally.begun += 1
             async with databases() as database:
                 verdict, causes = await episode(
                     zygote, database, seed=number, chain=[None] * chain, options=options
