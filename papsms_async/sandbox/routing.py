@@ -43,6 +43,10 @@ class Routes:
         self._routes = tuple(routes)
         self._otherwise = otherwise
 
+    def handle(self, request: SandboxRequest, now: float) -> SandboxReply:
+        """Let the part that a request goes to answer it; see `Handler`."""
+        return self.find(request.path)(request, now)
+
     def find(self, target: str) -> Handler:
         """Return who answers a request with that target (a path with any query)."""
         path = path_of(target)

@@ -21,11 +21,10 @@ from typing import Any, Self
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from .control import CONTROL_PATH, SandboxControl
 from .endpoints import BASE_PATH, MAX_BODY
 from .engine import SandboxEngine
+from .front import front_of
 from .messages import Delivery, SandboxReply, SandboxRequest
-from .routing import Route, Routes
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,9 +71,7 @@ class SandboxServer:
         self._port = port
         self._clock = clock
         self._keepalive = keepalive
-        self._routes = Routes(
-            [Route(CONTROL_PATH + "*", SandboxControl(engine).handle)], otherwise=engine.handle
-        )
+        self._front = front_of(engine)
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
@@ -160,7 +157,7 @@ class SandboxServer:
         asked = SandboxRequest(
             request.method, request.raw_path, {**request.headers}, body, request.remote or ""
         )
-        reply = self._routes.find(asked.path)(asked, self._clock())
+        reply = self._front.handle(asked, self._clock())
         if reply.delay > 0.0 and reply.delivery is not Delivery.REFUSE:
             await asyncio.sleep(reply.delay)
         return await self._deliver(request, reply)
