@@ -1,0 +1,93 @@
+"""The judge: what a run came to, from the service's records and the callers' clocks."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+
+import attrs
+
+from .service import Job, Service
+
+
+@attrs.frozen(kw_only=True)
+class Score:
+    """Figures of one run. Delays are seconds from an SMS's arrival to its caller's having it.
+
+    Attributes:
+        jobs: Verifications that were wanted.
+        completed: Numbers whose finish as completed the service has.
+        per_minute: Completions a minute, from the start to the last of them.
+        seconds: From the start until nothing was owed any more.
+        requests: Requests that reached the service.
+        per_completion: Those for each completion.
+        refused: 429s.
+        busiest: Most requests in any window of the limit.
+        mean_delay: Mean delay.
+        p95_delay: 95th percentile.
+        lost: SMS that came within the timeout and whose caller never had them.
+        open: Numbers that were never finished.
+        interactive: Mean delay of those who came beside a bulk.
+        interactive_wait: Mean seconds from their asking to the trigger of their SMS.
+        processor: Seconds of processor time.
+    """
+
+    jobs: int
+    completed: int
+    per_minute: float
+    seconds: float
+    requests: int
+    per_completion: float
+    refused: int
+    busiest: int
+    mean_delay: float
+    p95_delay: float
+    lost: int
+    open: int
+    interactive: float = math.nan
+    interactive_wait: float = math.nan
+    processor: float = 0.0
+
+
+def judge(
+    service: Service, jobs: Sequence[Job], *, timeout: float, seconds: float, processor: float
+) -> Score:
+    """Return the figures of a run that is over; of jobs that were never begun nothing is said."""
+    jobs = [job for job in jobs if not job.interactive or job.asked_at == job.asked_at]
+    completed = [n for n in service.numbers.values() if n.finished == "completed"]
+    ended = max((n.finished_at for n in completed if n.finished_at == n.finished_at), default=0.0)
+    delays = sorted(job.had_at - job.sms_at for job in jobs if job.had_at is not None)
+    beside = [job for job in jobs if job.interactive and job.triggered_at == job.triggered_at]
+    return Score(
+        jobs=len(jobs),
+        completed=len(completed),
+        per_minute=60 * len(completed) / ended if ended else 0.0,
+        seconds=seconds,
+        requests=len(service.arrivals),
+        per_completion=len(service.arrivals) / len(completed) if completed else math.inf,
+        refused=service.refused,
+        busiest=service.busiest(),
+        mean_delay=mean(delays),
+        p95_delay=percentile(delays, 0.95),
+        lost=sum(job.had_at is None and job.sms_at <= job.triggered_at + timeout for job in jobs),
+        open=sum(number.finished is None for number in service.numbers.values()),
+        interactive=mean([j.had_at - j.sms_at for j in beside if j.had_at is not None]),
+        interactive_wait=mean([job.triggered_at - job.asked_at for job in beside]),
+        processor=processor,
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean, not a number for none."""
+    return statistics.fmean(values) if values else math.nan
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return a percentile of sorted values, by linear interpolation; not a number for none."""
+    if not values:
+        return math.nan
+    place = share * (len(values) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (place - low) * (values[high] - values[low])
