@@ -11,6 +11,10 @@ one request of rank POLL; until then it occupies nothing but a timer.
 
 The last poll is at the timeout, and only its answer ends the wait: an SMS that came in time is
 delivered. If the service can't be reached just then, the poll is repeated for a short grace.
+
+Where somebody else tells of SMS too (webhooks), that is a `Net`: it makes the plan sparse while it
+trusts its source. `Poller.look` asks soon where an SMS is said to be there, `Poller.deliver` hands
+over one that is known already; both end in the same lifecycle event as a poll.
 """
 
 from __future__ import annotations
@@ -19,10 +23,12 @@ import asyncio
 import logging
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from typing import Protocol
 
 import anyio
+import attrs
 
 from papsms_async.delays import DelayLaw, DelayModel
 from papsms_async.dispatcher import Dispatcher, Rank
@@ -62,6 +68,49 @@ MISSES = 3
 _EPSILON = 1e-6
 
 
+@attrs.frozen
+class Waiting:
+    """An activation whose SMS is awaited, at one moment.
+
+    Attributes:
+        tracked: The purchase.
+        law: The law of its SMS delay.
+        age: Seconds since the wait began.
+        last: Age of the last poll that found no SMS, 0 if there was none.
+    """
+
+    tracked: Tracked
+    law: DelayLaw
+    age: float
+    last: float
+
+
+class Net(Protocol):
+    """The polls that are left where somebody else tells of SMS: a safety net.
+
+    All methods are called in the event loop and must be quick.
+    """
+
+    def next_look(self, law: DelayLaw, *, timeout: float, last: float) -> float | None:
+        """Return the age of the next poll, ``math.inf`` for none before the timeout.
+
+        ``None`` leaves it to the plan, as if there were no net.
+
+        Args:
+            law: The law of the SMS delay.
+            timeout: Seconds after which the wait ends, after a last poll.
+            last: Age of the last poll that found no SMS, 0 if there was none. The answer has to be
+                a decent gap above it.
+        """
+        ...
+
+    def watched(self, tracked: Tracked) -> None:
+        """A wait began, or began anew."""
+
+    def answered(self, tracked: Tracked, sms: Sms | None) -> None:
+        """A poll was answered: with the SMS, or with ``None`` while there is none."""
+
+
 class _Watch:
     """One activation whose SMS is awaited."""
 
@@ -72,6 +121,7 @@ class _Watch:
         self.last = 0.0
         self.failures = 0
         self.misses = 0
+        self.looks: list[float] = []
         self.last_error: PapSMSError | None = None
         self.alarm: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
@@ -108,6 +158,7 @@ class Poller:
     ) -> None:
         self.delays = delays or DelayModel.for_timeout(sms_timeout)
         self.line: Callable[[], tuple[Collection[VerificationRequest], bool]] = _empty_line
+        self.net: Net | None = None
         self._dispatcher = dispatcher
         self._tasks = tasks
         self._shared = shared
@@ -160,7 +211,39 @@ class Poller:
             activation=tracked.activation,
         )
         self._ensure_tick()
+        if self.net is not None:
+            self.net.watched(tracked)
         self._schedule(watch)
+
+    def look(self, tracked: Tracked, *, after: float = 0.0) -> None:
+        """An SMS is said to be there: poll in ``after`` seconds, or as soon as may be after that.
+
+        A poll that is asked later than that anyway is that look. Without effect where nobody waits.
+        """
+        watch = self._watches.get(tracked)
+        if watch is not None:
+            watch.looks.append(self._age(watch) + after)
+            self._schedule(watch)
+
+    async def deliver(self, tracked: Tracked, sms: Sms) -> None:
+        """The SMS is known without a poll: stop to look for it, and hand it over."""
+        watch = self._watches.get(tracked)
+        if watch is not None:
+            self._learn_arrival(watch, sms)
+            self._drop(watch)
+        await tracked.apply(Event.SMS, sms=sms)
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Give everything that is watched, oldest watch first."""
+        for watch in self._watches.values():
+            law = self._law(watch.tracked)
+            yield Waiting(watch.tracked, law, self._age(watch), watch.last)
+
+    def replan(self) -> None:
+        """Plan every poll anew, because the net changed its mind."""
+        for watch in self._watches.values():
+            if watch.failures == 0:
+                self._schedule(watch)
 
     def restart(self, tracked: Tracked, timeout: float) -> None:
         """The SMS was requested just now: count its age, and the timeout, from here."""
@@ -191,9 +274,14 @@ class Poller:
             return
         if watch.alarm is not None:
             watch.alarm.cancel()
-        plan = poll_plan(self._law(watch.tracked), self._price, plan_timeout(watch.timeout))
-        due = plan.next_poll(watch.last)
+        law, due = self._law(watch.tracked), None
+        if self.net is not None:
+            due = self.net.next_look(law, timeout=watch.timeout, last=watch.last)
+        if due is None:
+            plan = poll_plan(law, self._price, plan_timeout(watch.timeout))
+            due = plan.next_poll(watch.last)
         age = watch.timeout if due is None else min(due, watch.timeout)
+        age = min([age, *watch.looks])
         age = max(age, min(not_before, watch.timeout + watch.grace))
         watch.alarm = asyncio.get_running_loop().call_at(
             watch.start + age, self._launch, watch, watch.start + age
@@ -211,12 +299,15 @@ class Poller:
     async def _poll(self, watch: _Watch, due: float) -> None:
         tracked = watch.tracked
         asked_at = watch.last
+        looks: list[float] = []
         loop = asyncio.get_running_loop()
 
         async def permitted() -> None:
             nonlocal asked_at
             self._in_line.discard(asyncio.current_task())
             asked_at = self._age(watch)
+            looks[:] = [age for age in watch.looks if age <= asked_at + _EPSILON]
+            watch.looks = [age for age in watch.looks if age > asked_at + _EPSILON]
             if asked_at < watch.timeout - _EPSILON:
                 # One that hangs must not take the last poll's place: that one is asked after the
                 # timeout, so only its answer tells all.
@@ -236,6 +327,7 @@ class Poller:
                 )
         except PapSMSError as error:
             watch.task = None
+            watch.looks += looks  # it is still to be looked
             self._after_failure(watch, error)
         except TimeoutError:
             watch.task = None
@@ -262,6 +354,8 @@ class Poller:
         if status.sms is not None:
             self._learn_arrival(watch, status.sms)
             self._drop(watch)
+            if self.net is not None:
+                self.net.answered(tracked, status.sms)
             # If the caller left meanwhile, the purchase is being released and the table knows what
             # an SMS means there.
             await tracked.apply(Event.SMS, sms=status.sms)
@@ -274,6 +368,8 @@ class Poller:
                 await tracked.apply(SERVICE_END[Status(status.status)], reason="seen in its status")
             return
         watch.last = max(watch.last, asked_at)
+        if self.net is not None:
+            self.net.answered(tracked, None)
         self._shared.publish(
             EventKind.POLLED,
             tracked.request,
@@ -385,9 +481,7 @@ class Poller:
         known = {pair: self.delays.law(*pair) for pair in laws}
         if price != self._price or known != self._laws:
             self._price, self._laws = price, known
-            for watch in self._watches.values():
-                if watch.failures == 0:
-                    self._schedule(watch)
+            self.replan()
 
     def _in_flight(self, requests: Collection[VerificationRequest]) -> list[InFlight]:
         ages: dict[tuple[DelayLaw, float], list[float]] = defaultdict(list)
