@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from urllib.parse import unquote
 
 import attrs
@@ -21,7 +22,42 @@ BASE_PATH = "/api/v1/"
 MAX_BODY = 64 * 1024
 """Bytes above which a request body is refused with 413."""
 
+FINISH_WORDS = ("completed", "cancelled")
+
 _JSON = {"Content-Type": "application/json"}
+
+
+@attrs.frozen
+class Endpoint:
+    """Where a documented endpoint is.
+
+    Attributes:
+        method: The one verb that it takes; HEAD too where that is GET.
+        path: Below `BASE_PATH`; its last part may be an activation id.
+    """
+
+    method: str
+    path: str
+
+    @property
+    def allow(self) -> str:
+        """The verbs that it takes, as in an ``Allow`` header."""
+        return "GET, HEAD" if self.method == "GET" else self.method
+
+
+_ID = "{activation_id}"
+
+ENDPOINTS: dict[FaultRoute, Endpoint] = {
+    FaultRoute.PURCHASE: Endpoint("POST", "numbers/purchase"),
+    FaultRoute.STATUS: Endpoint("GET", f"numbers/status/{_ID}"),
+    FaultRoute.FINISH: Endpoint("POST", f"numbers/finish/{_ID}"),
+    FaultRoute.COUNTRIES: Endpoint("GET", "countries"),
+}
+
+_ROUTES = {
+    tuple((BASE_PATH + endpoint.path).strip("/").split("/")): route
+    for route, endpoint in ENDPOINTS.items()
+}
 
 
 @attrs.frozen
@@ -54,6 +90,12 @@ class Endpoints:
     def __init__(self, account: Account, config: SandboxConfig) -> None:
         self._account = account
         self._config = config
+        self._executors: dict[FaultRoute, Callable[[Call], SandboxReply]] = {
+            FaultRoute.PURCHASE: self._purchase,
+            FaultRoute.STATUS: self._status,
+            FaultRoute.FINISH: self._finish,
+            FaultRoute.COUNTRIES: self._countries,
+        }
 
     def execute(self, call: Call) -> SandboxReply:
         """Carry a request out.
@@ -61,21 +103,13 @@ class Endpoints:
         Raises:
             Refusal: The service says no.
         """
-        match call.route:
-            case FaultRoute.PURCHASE:
-                method, endpoint = "POST", self._purchase
-            case FaultRoute.STATUS:
-                method, endpoint = "GET", self._status
-            case FaultRoute.FINISH:
-                method, endpoint = "POST", self._finish
-            case FaultRoute.COUNTRIES:
-                method, endpoint = "GET", self._countries
-            case _:
-                raise Refusal(404, "NOT_FOUND", "No such endpoint")
-        if call.method != method:
-            allow = "GET, HEAD" if method == "GET" else method
-            raise Refusal(405, "METHOD_NOT_ALLOWED", "Method not allowed", headers={"Allow": allow})
-        return endpoint(call)
+        endpoint = None if call.route is None else ENDPOINTS.get(call.route)
+        if call.route is None or endpoint is None:
+            raise Refusal(404, "NOT_FOUND", "No such endpoint")
+        if call.method != endpoint.method:
+            headers = {"Allow": endpoint.allow}
+            raise Refusal(405, "METHOD_NOT_ALLOWED", "Method not allowed", headers=headers)
+        return self._executors[call.route](call)
 
     def _purchase(self, call: Call) -> SandboxReply:
         body = _json_object(call.request)
@@ -139,7 +173,7 @@ class Endpoints:
     def _finish(self, call: Call) -> SandboxReply:
         activation = self._account.find(call.argument)
         wanted = _json_object(call.request).get("status")
-        if not isinstance(wanted, str) or wanted not in {"completed", "cancelled"}:
+        if not isinstance(wanted, str) or wanted not in FINISH_WORDS:
             raise Refusal(400, "BAD_STATUS", "status is 'completed' or 'cancelled'")
         activation.finish_calls += 1
         effect = activation.magic.first_finish if activation.finish_calls == 1 else None
@@ -160,18 +194,12 @@ class Endpoints:
 
 def find_route(path: str) -> tuple[FaultRoute | None, str]:
     """Return the route of a path and the id in it; forgiving about slashes, query and origin."""
-    parts = [unquote(part) for part in path_of(path).split("/") if part]
-    match parts:
-        case ["api", "v1", "numbers", "purchase"]:
-            return FaultRoute.PURCHASE, ""
-        case ["api", "v1", "numbers", "status", argument]:
-            return FaultRoute.STATUS, argument
-        case ["api", "v1", "numbers", "finish", argument]:
-            return FaultRoute.FINISH, argument
-        case ["api", "v1", "countries"]:
-            return FaultRoute.COUNTRIES, ""
-        case _:
-            return None, ""
+    parts = tuple(unquote(part) for part in path_of(path).split("/") if part)
+    for pattern in (parts, (*parts[:-1], _ID)):
+        route = _ROUTES.get(pattern)
+        if route is not None:
+            return route, parts[-1] if pattern[-1] == _ID else ""
+    return None, ""
 
 
 def _json_object(request: SandboxRequest) -> dict[str, object]:

@@ -12,22 +12,7 @@ Notation of one fault, several are separated by commas or blanks::
 Routes are purchase, status, finish, countries, any, and connect: a connection that is closed on
 arrival, before anything is read (kind refuse alone). Without a frequency a fault strikes always.
 
-============== ======== ======================================================================
-kind           executed what the client sees; values, defaults first
-============== ======== ======================================================================
-refuse         no       connection refused or reset, not counted by the limit
-rate_limited   no       429; ``none``, seconds of Retry-After, ``SECONDS/date`` for an HTTP date
-server_error   no       ``500`` or another status; body ``json``, ``html`` or ``empty``; ``after``
-                        executes first
-hang           no       nothing, ever; ``after`` executes first
-drop_before    no       connection closed without an answer
-drop_after     yes      connection closed without an answer
-truncated      yes      half the body, then the connection closes
-malformed      yes      200 with ``cut`` JSON, ``html``, ``empty``, ``null``, ``list``, ``deep``
-                        (nesting) or ``huge`` (2 MiB)
-slow           yes      the answer ``2`` seconds late; adds to other faults
-redirect       no       ``307`` or another 3xx to elsewhere on the same host
-============== ======== ======================================================================
+`KINDS` tells what each kind does.
 """
 
 from __future__ import annotations
@@ -53,7 +38,7 @@ class FaultRoute(StrEnum):
 
 
 class FaultKind(StrEnum):
-    """What goes wrong; see the module's table."""
+    """What goes wrong; see `KINDS`."""
 
     REFUSE = "refuse"
     RATE_LIMITED = "rate_limited"
@@ -66,6 +51,29 @@ class FaultKind(StrEnum):
     SLOW = "slow"
     REDIRECT = "redirect"
 
+
+KINDS: dict[FaultKind, tuple[str, str]] = {
+    FaultKind.REFUSE: ("no", "connection refused or reset, not counted by the limit"),
+    FaultKind.RATE_LIMITED: (
+        "no",
+        "429; `none`, seconds of Retry-After, `SECONDS/date` for an HTTP date",
+    ),
+    FaultKind.SERVER_ERROR: (
+        "no",
+        "`500` or another status; body `json`, `html` or `empty`; `after` executes first",
+    ),
+    FaultKind.HANG: ("no", "nothing, ever; `after` executes first"),
+    FaultKind.DROP_BEFORE: ("no", "connection closed without an answer"),
+    FaultKind.DROP_AFTER: ("yes", "connection closed without an answer"),
+    FaultKind.TRUNCATED: ("yes", "half the body, then the connection closes"),
+    FaultKind.MALFORMED: (
+        "yes",
+        "200 with `cut` JSON, `html`, `empty`, `null`, `list`, `deep` (nesting) or `huge` (2 MiB)",
+    ),
+    FaultKind.SLOW: ("yes", "the answer `2` seconds late; adds to other faults"),
+    FaultKind.REDIRECT: ("no", "`307` or another 3xx to elsewhere on the same host"),
+}
+"""Of each kind, whether the request is executed and what the client sees; default values first."""
 
 _EXECUTING = {
     FaultKind.DROP_AFTER,

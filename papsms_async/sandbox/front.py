@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .control import CONTROL_PATH, SandboxControl
 from .engine import SandboxEngine
+from .openapi import description_routes
 from .routing import Route, Routes
 
 
@@ -12,6 +13,8 @@ def front_of(engine: SandboxEngine) -> Routes:
 
     Whoever carries requests to the sandbox (the server, a replay) sends them through it.
     """
-    return Routes(
-        [Route(CONTROL_PATH + "*", SandboxControl(engine).handle)], otherwise=engine.handle
-    )
+    rows = [
+        *description_routes(engine.config),
+        Route(CONTROL_PATH + "*", SandboxControl(engine).handle),
+    ]
+    return Routes(rows, otherwise=engine.handle)

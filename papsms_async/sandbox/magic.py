@@ -1,59 +1,7 @@
 """Magic services and countries: each provokes one outcome, with no fault set anywhere.
 
-Services (all begin with ``test-``; another name of that beginning is a BAD_SERVICE):
-
-=============================== ===============================================================
-service                         outcome
-=============================== ===============================================================
-test-instant                    SMS at once
-test-delay-SECONDS              SMS after so many seconds
-test-late                       SMS after 90 s
-test-never                      SMS never arrives
-test-null-code                  SMS at once, ``code`` null, ``full_text`` present
-test-unicode                    SMS at once, its text in several scripts
-test-unknown-status             status ``retry_requested`` instead of waiting; SMS after 10 s
-test-finished                   after completion the status is ``finished``
-test-expired                    expired, refunded at once
-test-cancelled                  the service cancels at the first status call and refunds
-test-early-cancel[-SECONDS]     no SMS; cancel is EARLY_CANCEL_DENIED for the first 120 s
-test-race                       no SMS until cancelled: it arrives just before, 409 CANNOT_CANCEL
-test-status-error               SMS at once; the first status call answers 500
-test-finish-error               no SMS; the first finish answers 500 and is not executed
-test-finish-lost                no SMS; the first finish is executed and its answer lost
-test-no-numbers[-COUNTRY]       404 NO_NUMBERS, in that country only if one is named
-test-no-balance                 402 NO_BALANCE
-test-too-many                   409 TOO_MANY_ACTIVATIONS
-test-bad-service                422 BAD_SERVICE
-test-bad-country                422 BAD_COUNTRY
-test-bad-key                    401 BAD_KEY
-test-ip                         403 IP_NOT_ALLOWED
-test-banned                     403 BANNED
-test-account-blocked            403 ACCOUNT_BLOCKED
-test-temp-banned                429 TEMP_BANNED, without Retry-After
-test-rate-limited[-SECONDS]     429 RATE_LIMITED, Retry-After 1 s or so many
-test-rate-limited-date          429 RATE_LIMITED, Retry-After an HTTP date 2 s ahead
-test-rate-limited-bare          429 RATE_LIMITED, without Retry-After
-test-object-error[-STATUS]      NO_NUMBERS as ``{"error": {"code", "message"}}``, 404 or that status
-test-string-error[-STATUS]      NO_NUMBERS as ``{"error": "NO_NUMBERS", "message"}``
-test-message-error[-STATUS]     NO_NUMBERS as ``{"message"}`` alone
-test-error[-STATUS]             500 or that status, JSON
-test-error-html[-STATUS]        502 or that status, HTML
-test-error-empty[-STATUS]       503 or that status, empty body
-test-malformed                  bought and charged, 200 with half a JSON document
-test-html, test-empty           bought and charged, 200 with HTML, with nothing
-test-null, test-list            bought and charged, 200 with ``null``, with ``[]``
-test-deep, test-huge            bought and charged, 200 with deep nesting, with 2 MiB
-test-null-id                    bought and charged, ``activation_id`` null
-test-missing-fields             bought and charged, ``cost`` and ``expires_at`` missing
-test-numeric-id                 bought and charged, ``activation_id`` a JSON number
-test-string-cost                bought and charged, ``cost`` a string
-test-hang, test-hang-after      no answer; not executed, executed
-test-drop-before                connection closed without answer, not executed
-test-drop-after                 connection closed without answer, bought and charged
-test-truncated                  bought and charged, half the body arrives
-test-slow                       bought and charged, the answer is 5 s late
-test-redirect                   307 to elsewhere
-=============================== ===============================================================
+`OUTCOMES` lists the services. Another name that begins with ``test-`` is a BAD_SERVICE, so that
+typos show.
 
 Countries: ``zz`` and ``xx`` are accepted and always out of stock (NO_NUMBERS); every other code
 that ``/countries`` does not list is a BAD_COUNTRY.
@@ -72,6 +20,58 @@ from .delays import Fixed, Never, SmsDelay
 from .faults import Effect
 
 PREFIX = "test-"
+
+OUTCOMES: dict[str, str] = {
+    "test-instant": "SMS at once",
+    "test-delay-SECONDS": "SMS after so many seconds",
+    "test-late": "SMS after 90 s",
+    "test-never": "SMS never arrives",
+    "test-null-code": "SMS at once, `code` null, `full_text` present",
+    "test-unicode": "SMS at once, its text in several scripts",
+    "test-unknown-status": "status `retry_requested` instead of waiting; SMS after 10 s",
+    "test-finished": "after completion the status is `finished`",
+    "test-expired": "expired, refunded at once",
+    "test-cancelled": "the service cancels at the first status call and refunds",
+    "test-early-cancel[-SECONDS]": "no SMS; cancel is EARLY_CANCEL_DENIED for the first 120 s",
+    "test-race": "no SMS until cancelled: it arrives just before, 409 CANNOT_CANCEL",
+    "test-status-error": "SMS at once; the first status call answers 500",
+    "test-finish-error": "no SMS; the first finish answers 500 and is not executed",
+    "test-finish-lost": "no SMS; the first finish is executed and its answer lost",
+    "test-no-numbers[-COUNTRY]": "404 NO_NUMBERS, in that country only if one is named",
+    "test-no-balance": "402 NO_BALANCE",
+    "test-too-many": "409 TOO_MANY_ACTIVATIONS",
+    "test-bad-service": "422 BAD_SERVICE",
+    "test-bad-country": "422 BAD_COUNTRY",
+    "test-bad-key": "401 BAD_KEY",
+    "test-ip": "403 IP_NOT_ALLOWED",
+    "test-banned": "403 BANNED",
+    "test-account-blocked": "403 ACCOUNT_BLOCKED",
+    "test-temp-banned": "429 TEMP_BANNED, without Retry-After",
+    "test-rate-limited[-SECONDS]": "429 RATE_LIMITED, Retry-After 1 s or so many",
+    "test-rate-limited-date": "429 RATE_LIMITED, Retry-After an HTTP date 2 s ahead",
+    "test-rate-limited-bare": "429 RATE_LIMITED, without Retry-After",
+    "test-object-error[-STATUS]": "NO_NUMBERS, 404 or that status, its `error` an object",
+    "test-string-error[-STATUS]": "NO_NUMBERS, its `error` a string",
+    "test-message-error[-STATUS]": "NO_NUMBERS, as a `message` alone",
+    "test-error[-STATUS]": "500 or that status, JSON",
+    "test-error-html[-STATUS]": "502 or that status, HTML",
+    "test-error-empty[-STATUS]": "503 or that status, empty body",
+    "test-malformed": "bought and charged, 200 with half a JSON document",
+    "test-html, test-empty": "bought and charged, 200 with HTML, with nothing",
+    "test-null, test-list": "bought and charged, 200 with `null`, with `[]`",
+    "test-deep, test-huge": "bought and charged, 200 with deep nesting, with 2 MiB",
+    "test-null-id": "bought and charged, `activation_id` null",
+    "test-missing-fields": "bought and charged, `cost` and `expires_at` missing",
+    "test-numeric-id": "bought and charged, `activation_id` a JSON number",
+    "test-string-cost": "bought and charged, `cost` a string",
+    "test-hang, test-hang-after": "no answer; not executed, executed",
+    "test-drop-before": "connection closed without answer, not executed",
+    "test-drop-after": "connection closed without answer, bought and charged",
+    "test-truncated": "bought and charged, half the body arrives",
+    "test-slow": "bought and charged, the answer is 5 s late",
+    "test-redirect": "307 to elsewhere",
+}
+"""What each magic service provokes. Capitals stand for a value; brackets mean may be left out."""
 
 MISSING = object()
 """In `Magic.changes`: the key is left away."""
@@ -205,7 +205,7 @@ def find_magic(service: str) -> Magic | None:
 
     Returns:
         Its magic, `ORDINARY` for an ordinary service, or ``None`` for a name that begins with
-        ``test-`` and is in no row of the module's table.
+        ``test-`` and is in no row of `OUTCOMES`.
     """
     if not service.startswith(PREFIX):
         return ORDINARY

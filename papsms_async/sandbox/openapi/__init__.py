@@ -1,0 +1,12 @@
+"""The sandbox describes itself: an OpenAPI 3.1 document, and a page to read it.
+
+`schemas` declares the shapes, `service` and `control` describe the endpoints, `document` puts them
+together, `page` makes the page of it, `serving` serves both.
+"""
+
+from __future__ import annotations
+
+from .document import openapi_document
+from .serving import description_routes
+
+__all__ = ["description_routes", "openapi_document"]

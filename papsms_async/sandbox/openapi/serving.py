@@ -1,0 +1,55 @@
+"""Serves the document and its readable page, as pure as the engine."""
+
+from __future__ import annotations
+
+import re
+
+from .. import answers, spoiling
+from ..config import SandboxConfig
+from ..messages import SandboxReply, SandboxRequest
+from ..routing import Route
+from .document import openapi_document
+from .page import POLICY, page
+
+DOCUMENT_PATHS = ("/_sandbox/openapi.json", "/openapi.json")
+PAGE_PATH = "/_sandbox/docs"
+
+_HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
+_ELSEWHERE = "127.0.0.1:8085"
+
+_JSON = {"Content-Type": "application/json"}
+_HTML = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def description_routes(config: SandboxConfig) -> list[Route]:
+    """Return the rows of the sandbox's table that describe it.
+
+    Args:
+        config: The sandbox's configuration.
+    """
+
+    def document(request: SandboxRequest, now: float) -> SandboxReply:
+        return _readable(request, answers.dump(openapi_document(config)), _JSON, now)
+
+    def readable_page(request: SandboxRequest, now: float) -> SandboxReply:
+        host = request.header("Host") or ""
+        origin = f"http://{host if _HOST.fullmatch(host) else _ELSEWHERE}"
+        text = page(openapi_document(config), origin=origin)
+        return _readable(request, text.encode(), _HTML, now)
+
+    rows = [Route(path, document) for path in DOCUMENT_PATHS]
+    return [*rows, Route(PAGE_PATH, readable_page), Route(PAGE_PATH + "/", readable_page)]
+
+
+def _readable(
+    request: SandboxRequest, body: bytes, headers: dict[str, str], now: float
+) -> SandboxReply:
+    if request.method.upper() in {"GET", "HEAD"}:
+        return spoiling.answer(200, body, headers, now)
+    error = answers.dump({"error": "this can only be read"})
+    return spoiling.answer(405, error, _JSON | {"Allow": "GET, HEAD"}, now)
