@@ -83,6 +83,29 @@ class Sms:
 
 
 @attrs.frozen(kw_only=True)
+class WebhookEvent:
+    """What a webhook says: for this activation an SMS came.
+
+    Attributes:
+        activation_id: The service's id of the activation.
+        sms: The SMS, as far as the webhook holds it; ``None`` where it only tells that one came.
+        phone_number: The number, in E.164 form, where the webhook says it.
+        service: The service it was bought for, where the webhook says it.
+        country: Two-letter code of its country, where the webhook says it.
+        signed: Whether a signature was verified.
+    """
+
+    activation_id: str
+    sms: Sms | None = None
+    phone_number: str | None = attrs.field(
+        default=None, repr=lambda number: "None" if number is None else repr(mask_number(number))
+    )
+    service: str | None = None
+    country: str | None = None
+    signed: bool = False
+
+
+@attrs.frozen(kw_only=True)
 class ActivationStatus:
     """The state of an activation, as the service told it.
 

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from papsms_async.errors import PapSMSError
-from papsms_async.ledger import Ledger, LedgerEntry, LedgerEvent
+from papsms_async.ledger import Inbox, Ledger, LedgerEntry, LedgerEvent
 from papsms_async.ledger.base import over_budget
 from papsms_async.lifecycle import OPEN, State
 from papsms_async.models import TenantLimits
@@ -33,6 +33,11 @@ class RunLedger:
 
     def __repr__(self) -> str:
         return f"<RunLedger {self._inner!r}>"
+
+    @property
+    def inbox(self) -> Inbox:
+        """See `Ledger.inbox`."""
+        return self._inner.inbox
 
     async def open(self) -> None:
         """See `Ledger.open`."""

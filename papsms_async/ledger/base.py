@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import attrs
 
 from papsms_async.errors import BudgetExceededError, LedgerError, TenantLimitError
+from papsms_async.ledger.inbox import Inbox
 from papsms_async.lifecycle import OPEN, OWED, State
 from papsms_async.models import Activation, Sms, TenantLimits, mask_number
 
@@ -142,6 +143,11 @@ class Ledger(Protocol):
     machines that disagree neither end a lease early nor keep it. Only tests need to pass ``now``,
     and then all of them must.
     """
+
+    @property
+    def inbox(self) -> Inbox:
+        """Where webhooks are written down."""
+        ...
 
     async def open(self) -> None:
         """Make it ready. Safe to call twice."""
@@ -277,7 +283,8 @@ class Ledger(Protocol):
     async def purge(self, older_than: datetime) -> int:
         """Forget ended entries that last changed before ``older_than``, with their history.
 
-        What they hold of a budget stays in `committed`.
+        What they hold of a budget stays in `committed`. Webhooks that came before are forgotten,
+        too, whatever they are about.
 
         Returns:
             How many entries were forgotten.

@@ -40,7 +40,7 @@ class Database:
         self._changing = asyncio.Lock()
         # A single connection is taken in turns, so that writes don't starve reads.
         self._turns = asyncio.Lock() if store.single else None
-        self._writer = Writer(self._commit)
+        self._writer: Writer[Write] = Writer(self._commit)
         self._reads: set[asyncio.Task[Any]] = set()
         self._usable = False
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -81,7 +81,8 @@ class Database:
             PapSMSError: ``work`` raised it.
         """
         self._check_usable()
-        return await self._writer.submit(work, entry=entry)
+        result: T = await self._writer.submit(work, entry=entry)
+        return result
 
     def _check_usable(self) -> None:
         if not self._usable:

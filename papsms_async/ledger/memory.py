@@ -20,6 +20,7 @@ from papsms_async.ledger.base import (
     lease_seconds,
     over_budget,
 )
+from papsms_async.ledger.inbox import MemoryInbox
 from papsms_async.lifecycle import OPEN, TERMINAL, State
 from papsms_async.models import TenantLimits
 
@@ -38,9 +39,15 @@ class MemoryLedger:
         self._history: dict[str, list[LedgerEvent]] = {}
         self._ended: dict[str, None] = {}
         self._committed = Decimal(0)
+        self._inbox = MemoryInbox(self._has_activation)
 
     def __repr__(self) -> str:
         return f"<MemoryLedger entries={len(self._entries)}>"
+
+    @property
+    def inbox(self) -> MemoryInbox:
+        """See `Ledger.inbox`."""
+        return self._inbox
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -195,7 +202,11 @@ class MemoryLedger:
         ]
         for intent_id in old:
             self._forget(intent_id)
+        self._inbox.purge(older_than)
         return len(old)
+
+    def _has_activation(self, activation_id: str) -> bool:
+        return any(entry.activation_id == activation_id for entry in self._entries.values())
 
     def _usage(self, tenant: str, at: datetime) -> TenantUsage:
         entries = [entry for entry in self._entries.values() if entry.tenant == tenant]

@@ -10,6 +10,7 @@ sockets, password files, and server settings such as ``search_path`` as paramete
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from papsms_async.errors import LedgerError
+from papsms_async.ledger.bell import listen, ring
 from papsms_async.ledger.store import chain
 
 _LOCK = 0x50415053
@@ -175,6 +177,14 @@ class PostgresStore:
         return any(state in _REPEAT or state.startswith("08") for state in states) or any(
             _is_closed(one) for one in errors
         )
+
+    def announce(self, connection: Connection, author: str, seqs: Sequence[int]) -> None:
+        """See `Store.announce`."""
+        ring(connection, author, seqs)
+
+    def news(self) -> AsyncGenerator[tuple[str, tuple[int, ...]], None]:
+        """See `Store.news`."""
+        return listen(self._connection)
 
     def _error(self, sentence: str, state: str | None, retryable: bool) -> LedgerError:
         return LedgerError(f"{self.where} {sentence}.", code=state, retryable=retryable)

@@ -50,11 +50,15 @@ def entry_from_row(row: RowMapping) -> LedgerEntry:
     """
     values = {name: row[name] for name in _COLUMNS}
     values["state"] = State(row["state"])
-    if row["sms_came"]:
-        values["sms"] = Sms(
-            code=row["sms_code"], full_text=row["sms_text"] or "", received_at=row["sms_at"]
-        )
+    values["sms"] = sms_from_row(row)
     return LedgerEntry(**values)
+
+
+def sms_from_row(row: RowMapping) -> Sms | None:
+    """Return the SMS in a row, if one came; one that was withheld has no code and no text."""
+    if not row["sms_came"]:
+        return None
+    return Sms(code=row["sms_code"], full_text=row["sms_text"] or "", received_at=row["sms_at"])
 
 
 def event_from_row(row: RowMapping) -> LedgerEvent:

@@ -3,7 +3,8 @@
 A database knows its schema's version (`papsms_meta`, key ``schema``). `migrate` carries out the
 missing `STEPS`, each in one transaction, under a lock that makes processes that open a fresh
 database at the same time take turns. A step that was ever released never changes; a new one is
-appended, and `ENTRIES`, `EVENTS` and `META` describe the tables as they are after the last one.
+appended, and `ENTRIES`, `EVENTS`, `WEBHOOKS` and `META` describe the tables as they are after the
+last one.
 """
 
 from __future__ import annotations
@@ -167,6 +168,26 @@ EVENTS = Table(
 )
 """Append-only: who did what, when and why."""
 
+WEBHOOKS = Table(
+    "papsms_webhooks",
+    _METADATA,
+    Column("seq", _SERIAL, primary_key=True),
+    Column("activation_id", Words, nullable=False),
+    # Tells copies of one SMS of one activation apart from another SMS.
+    Column("digest", Text, nullable=False),
+    Column("sms_came", Boolean, nullable=False),
+    Column("sms_code", Words),
+    Column("sms_text", Words),
+    Column("sms_at", Instant),
+    Column("phone_number", Words),
+    Column("service", Words),
+    Column("country", Words),
+    Column("signed", Boolean, nullable=False),
+    Column("copies", _SERIAL, nullable=False),
+    Column("received_at", Instant, nullable=False),
+)
+"""The inbox: one row a webhook that was accepted, its copies counted."""
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE papsms_entries (
@@ -212,6 +233,25 @@ STEPS: tuple[tuple[str, ...], ...] = (
     (
         "CREATE INDEX papsms_entries_tenant ON papsms_entries (tenant, created_at)"
         " WHERE tenant IS NOT NULL",
+    ),
+    (
+        """CREATE TABLE papsms_webhooks (
+            seq {serial},
+            activation_id TEXT NOT NULL,
+            digest TEXT NOT NULL,
+            sms_came BOOLEAN NOT NULL,
+            sms_code TEXT,
+            sms_text TEXT,
+            sms_at {instant},
+            phone_number TEXT,
+            service TEXT,
+            country TEXT,
+            signed BOOLEAN NOT NULL,
+            copies BIGINT NOT NULL,
+            received_at {instant} NOT NULL,
+            UNIQUE (activation_id, digest)
+        )""",
+        "CREATE INDEX papsms_webhooks_received ON papsms_webhooks (received_at)",
     ),
 )
 """Step n makes version n of the schema out of version n - 1."""

@@ -41,7 +41,8 @@ from papsms_async.ledger.base import (
 )
 from papsms_async.ledger.database import Database
 from papsms_async.ledger.rows import change_row, entry_from_row, entry_row, event_from_row
-from papsms_async.ledger.schema import ENTRIES, EVENTS
+from papsms_async.ledger.schema import ENTRIES, EVENTS, WEBHOOKS
+from papsms_async.ledger.sql_inbox import SqlInbox
 from papsms_async.ledger.store import Store
 from papsms_async.ledger.writer import Batch
 from papsms_async.lifecycle import OPEN, TERMINAL, State
@@ -63,9 +64,15 @@ class SqlLedger:
     def __init__(self, store: Store, *, store_codes: bool = True) -> None:
         self._database = Database(store)
         self._store_codes = store_codes
+        self._inbox = SqlInbox(self._database, store_codes=store_codes)
 
     def __repr__(self) -> str:
         return f"<SqlLedger {self._database.store.where.removeprefix('The ledger ')}>"
+
+    @property
+    def inbox(self) -> SqlInbox:
+        """See `Ledger.inbox`."""
+        return self._inbox
 
     async def open(self) -> None:
         """See `Ledger.open`. Brings the schema up to date."""
@@ -73,6 +80,7 @@ class SqlLedger:
 
     async def aclose(self) -> None:
         """See `Ledger.aclose`. Writes that are under way are finished first."""
+        await self._inbox.idle()
         await self._database.aclose()
 
     # Writing -------------------------------------------------------------------------------------
@@ -260,6 +268,7 @@ class SqlLedger:
                     EVENTS.c.intent_id.in_(select(ENTRIES.c.intent_id).where(*old))
                 )
             )
+            connection.execute(delete(WEBHOOKS).where(WEBHOOKS.c.received_at < older_than))
             return connection.execute(delete(ENTRIES).where(*old)).rowcount
 
         return await self._database.write(write)

@@ -23,6 +23,7 @@ import logging
 import os
 import sqlite3
 import stat
+from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,6 +55,10 @@ _SENTENCES = {
     "SQLITE_AUTH": "can't be read or written: permission denied",
 }
 _PASSING = frozenset({"SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL"})
+
+
+NEWS_PAUSE = 1.0
+"""Seconds between looks for what other processes wrote into the inbox: nobody tells of it."""
 
 
 class SqliteStore:
@@ -136,6 +141,15 @@ class SqliteStore:
     def should_repeat(self, error: BaseException) -> bool:
         """See `Store.should_repeat`. Waiting for the lock has been done by then."""
         return False
+
+    def announce(self, connection: Connection, author: str, seqs: Sequence[int]) -> None:
+        """See `Store.announce`. Whoever wants to know looks now and then."""
+
+    async def news(self) -> AsyncGenerator[tuple[str, tuple[int, ...]], None]:
+        """See `Store.news`."""
+        while True:
+            yield "", ()
+            await asyncio.sleep(NEWS_PAUSE)
 
     def _prepare_file(self) -> None:
         # A descriptor is opened for a NEW file only: closing one drops all POSIX locks that this

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -58,6 +59,26 @@ class Store(Protocol):
         """Whether the transaction was undone for a reason that is gone when it is carried out anew.
 
         It met another one, or lost its connection.
+        """
+        ...
+
+    def announce(self, connection: Connection, author: str, seqs: Sequence[int]) -> None:
+        """Tell all processes, once the transaction commits, of rows of the inbox.
+
+        Args:
+            connection: In the transaction.
+            author: A name without blanks.
+            seqs: The numbers of the rows.
+        """
+
+    def news(self) -> AsyncGenerator[tuple[str, tuple[int, ...]], None]:
+        """Tell when rows of the inbox may be new, for as long as it is iterated.
+
+        It goes on through every failure of the database, and raises nothing but a cancellation.
+
+        Yields:
+            The author and the numbers of the rows; no author and no numbers where one has to look
+            for oneself. The first is of that kind, and comes when nothing more can be missed.
         """
         ...
 

@@ -1,6 +1,7 @@
 """Group commit: writes that wait at the same time share one transaction, and so one sync.
 
-Each caller's write is a function that runs inside the transaction. It raises a `PapSMSError` when
+What a caller submits is a function that runs inside the transaction (`Write`), or a value that is
+written together with others of its kind in one statement. A function raises a `PapSMSError` when
 its guard fails; by then it must have changed nothing, so that the writes beside it go through. The
 transaction runs in a task of its own: a caller that is cancelled leaves, its write does not.
 """
@@ -11,13 +12,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection
 
 from papsms_async.errors import LedgerError
 
-T = TypeVar("T")
+W = TypeVar("W")
 
 
 class Batch:
@@ -38,10 +39,9 @@ class Batch:
 
 
 Write = Callable[[Batch], Any]
-Commit = Callable[[Sequence[Write]], Awaitable[list[Any]]]
 
 
-class Writer:
+class Writer(Generic[W]):
     """Collects writes and hands them to ``commit`` together.
 
     Args:
@@ -50,23 +50,25 @@ class Writer:
         most: How many writes share a transaction at most.
     """
 
-    def __init__(self, commit: Commit, *, most: int = 200) -> None:
+    def __init__(
+        self, commit: Callable[[Sequence[W]], Awaitable[list[Any]]], *, most: int = 200
+    ) -> None:
         self._commit = commit
         self._most = most
-        self._waiting: deque[tuple[str, Write, asyncio.Future[Any]]] = deque()
+        self._waiting: deque[tuple[str, W, asyncio.Future[Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def submit(self, write: Callable[[Batch], T], *, entry: str = "") -> T:
-        """Carry out ``write``; returns what it returns, once it is durable.
+    async def submit(self, write: W, *, entry: str = "") -> Any:
+        """Carry out ``write``; returns what ``commit`` returned for it, once it is durable.
 
         Args:
-            write: The function.
+            write: The function or value.
             entry: The one entry that it changes, if any. Within a transaction entries are changed
                 in the order of their ids, the same in all processes: so two transactions that
                 change the same ones wait for one another in turn and not in a circle.
         """
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
+        future: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((entry, write, future))
         if self._task is None:
             self._task = loop.create_task(self._drain())
@@ -78,7 +80,7 @@ class Writer:
             await asyncio.wait([self._task])
 
     async def _drain(self) -> None:
-        batch: list[tuple[str, Write, asyncio.Future[Any]]] = []
+        batch: list[tuple[str, W, asyncio.Future[Any]]] = []
         try:
             while self._waiting:
                 size = min(self._most, len(self._waiting))
