@@ -4,17 +4,23 @@ An `aiohttp.TraceConfig` is appended to the session's list; for requests of othe
 aiohttp calls it when a connection is there and the headers are about to be written: before that
 moment nothing can have reached the service. A session that never calls it (a test double) tells
 nothing; there an attempt counts as sent unless the exception says that no connection was made.
+
+aiohttp keeps the headers back until it has the body, and gives both to the kernel in one call. So
+a request with a body counts as sent only when `Body` is written: between that moment and the
+kernel no other code of the program runs, and whoever has second thoughts can still stop it there.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
+from aiohttp.abc import AbstractStreamWriter
 
 from papsms_async.errors import AnswerLostError, ConnectError, TransportError
 
@@ -25,7 +31,9 @@ class Attempt:
 
     Attributes:
         fresh: Whether it must not use a pooled connection.
-        on_sent: Called when it may leave.
+        on_sent: Called when it may leave; may raise to stop it.
+        has_body: Whether it leaves with its `Body`, not with its headers.
+        refusal: What ``on_sent`` raised.
         traced: Whether the session tells anything at all.
         reused: Whether its connection comes from the pool.
         sent: Whether it may have left.
@@ -33,19 +41,48 @@ class Attempt:
 
     fresh: bool
     on_sent: Callable[[], None] | None
+    has_body: bool = False
+    refusal: Exception | None = None
     traced: bool = False
     reused: bool = False
     sent: bool = False
 
     def mark_sent(self) -> None:
         if not self.sent:
-            self.sent = True
             if self.on_sent is not None:
-                self.on_sent()
+                try:
+                    self.on_sent()
+                except Exception as refusal:
+                    self.refusal = refusal
+                    raise
+            self.sent = True
 
     def assume_sent(self) -> None:
-        if not self.traced:
-            self.mark_sent()
+        """Of a session that told nothing it is known only afterwards, too late to stop it."""
+        if not self.traced and not self.sent:
+            with suppress(Exception):
+                self.mark_sent()
+            self.sent, self.refusal = True, None
+
+
+class Body(aiohttp.BytesPayload):
+    """The body of an attempt, which is sent when this is written."""
+
+    def __init__(self, body: bytes, attempt: Attempt) -> None:
+        super().__init__(body)
+        self._attempt = attempt
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        """See `aiohttp.Payload.write`."""
+        self._attempt.mark_sent()
+        await super().write(writer)
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """See `aiohttp.Payload.write_with_length`."""
+        self._attempt.mark_sent()
+        await super().write_with_length(writer, content_length)
 
 
 class PooledConnectionError(Exception):
@@ -86,7 +123,8 @@ async def _on_headers(_: aiohttp.ClientSession, context: SimpleNamespace, __: ob
             raise SecondAttemptError
         if attempt.fresh and attempt.reused:
             raise PooledConnectionError
-        attempt.mark_sent()
+        if not attempt.has_body:
+            attempt.mark_sent()
 
 
 def _trace() -> aiohttp.TraceConfig:

@@ -168,6 +168,7 @@ class Dispatcher:
         urgent_at: float | None = None,
         attempts: int | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
+        last_check: Callable[[], None] | None = None,
         on_wire: Callable[[bool], None] | None = None,
     ) -> T:
         """Send ``request`` as often as is safe and needed, and return what ``read`` makes of it.
@@ -181,6 +182,8 @@ class Dispatcher:
             attempts: How often to try; 429 answers and refused keys don't count.
             prepare: Awaited once, with the first permit in hand and before anything is sent. If it
                 raises, nothing is sent.
+            last_check: Called in the very step in which an attempt leaves. If it raises, it does
+                not leave; a ``retryable`` error is tried again like a connection that failed.
             on_wire: Called with ``True`` right before an attempt may reach the service, and with
                 ``False`` when it is certain that it was not executed.
 
@@ -200,7 +203,7 @@ class Dispatcher:
                 permit.unsent()
                 raise
             try:
-                return await self._attempt(permit, request, read, key, on_wire)
+                return await self._attempt(permit, request, read, key, last_check, on_wire)
             except RateLimitedError as error:
                 rate_limits += 1
                 # The quota blocks the whole key; the next permit comes when that is over.
@@ -246,12 +249,15 @@ class Dispatcher:
         request: WireRequest,
         read: Callable[[WireAnswer], T],
         key: str,
+        last_check: Callable[[], None] | None,
         on_wire: Callable[[bool], None] | None,
     ) -> T:
         sent = False
 
         def mark_sent() -> None:
             nonlocal sent
+            if last_check is not None:
+                last_check()
             sent = True
             if on_wire is not None:
                 on_wire(True)

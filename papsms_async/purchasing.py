@@ -194,6 +194,8 @@ class Purchasing:
             finally:
                 order.busy = False
             written = True
+            if leases is not None:
+                leases.took(entry.intent_id)
             self._refuse_if_pointless(order)
             order.attempts += 1
             self._shared.publish(
@@ -213,6 +215,7 @@ class Purchasing:
                 partial(read_purchase, service=request.service, country=country),
                 rank=Rank.PURCHASE,
                 prepare=write_intent,
+                last_check=tracked.check_ours,
                 on_wire=mark,
             )
         except BaseException as error:

@@ -182,6 +182,7 @@ class ReleaseDesk:
                 urgent_at=None if hurry else now + self._patience(tracked),
                 attempts=1,
                 prepare=tracked.ensure_ours,
+                last_check=tracked.check_ours,
             )
         except AlreadyFinishedError:
             return await tracked.apply(Event.ALREADY_FINISHED), 0.0
@@ -198,6 +199,8 @@ class ReleaseDesk:
             if status is FinishStatus.CANCELLED:
                 await tracked.apply(Event.CANNOT_CANCEL, reason="can't be cancelled")
             return await self._reread(tracked, activation_id), backoff
+        except LedgerConflictError:
+            raise
         except PapSMSError as error:
             pause = backoff if error.retry_after is None else max(backoff, error.retry_after)
             return await self._failed(tracked, error), min(pause, LONGEST_PAUSE)

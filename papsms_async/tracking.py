@@ -110,6 +110,8 @@ class Tracked:
         self._shared = shared
         self._releaser = releaser
         self._lock = anyio.Lock()
+        if shared.leases is not None and entry.owner == shared.leases.owner:
+            shared.leases.took(entry.intent_id)
 
     def __repr__(self) -> str:
         return f"<Tracked {self.entry.intent_id} {self.entry.state.value}>"
@@ -146,13 +148,26 @@ class Tracked:
         self._releaser.owe(self)
 
     async def ensure_ours(self) -> None:
-        """Make sure that no other process drives it, before something is sent.
+        """Make sure that no other process drives it, before something is prepared to be sent.
+
+        What the ledger lacks is written first: whoever drives it next must find what was decided.
 
         Raises:
-            LedgerConflictError: One does, or may.
+            LedgerConflictError: One does.
+            LedgerError: One may, and the ledger can't be asked.
         """
         if self._shared.leases is not None:
+            await self.catch_up()
             await self._shared.leases.ensure(self.entry.intent_id)
+
+    def check_ours(self) -> None:
+        """Make sure of it once more, in the step in which it is sent.
+
+        Raises:
+            LedgerError: Another process may drive it; try again.
+        """
+        if self._shared.leases is not None:
+            self._shared.leases.check(self.entry.intent_id)
 
     async def finish(self) -> None:
         """The caller is done: keep the number if its SMS came, else release it."""

@@ -2,9 +2,10 @@
 
 What makes an attempt certain:
 
-* *Sent or not.* aiohttp tells when a connection is there and the headers are about to be written
+* *Sent or not.* aiohttp tells when a connection is there and the request is about to be written
   (`papsms_async.attempt`). Before that moment nothing can have reached the service
-  (`ConnectError`); from then on everything may have (`AnswerLostError`), and ``on_sent`` is called.
+  (`ConnectError`); from then on everything may have (`AnswerLostError`), and ``on_sent`` is called:
+  in the very step that gives the request to the kernel, so that it can still stop it.
 * *Once.* aiohttp sends GET requests again by itself when a kept-alive connection breaks. The same
   trace refuses the second attempt before a byte of it leaves.
 * *Fresh.* A purchase never uses a pooled connection: if the service closed it a moment ago, nobody
@@ -24,7 +25,7 @@ from typing import Protocol
 import aiohttp
 from yarl import URL
 
-from papsms_async.attempt import TRACE, Attempt, PooledConnectionError, failure_of
+from papsms_async.attempt import TRACE, Attempt, Body, PooledConnectionError, failure_of
 from papsms_async.endpoint import Secret, check_base_url, check_key, headers_for, proxy_for
 from papsms_async.errors import AnswerLostError, ConnectError, TransportError
 from papsms_async.wire import Defect, WireAnswer, WireRequest
@@ -56,7 +57,8 @@ class Transport(Protocol):
             key: The API key.
             timeout: Seconds for all of it, connection and body included.
             on_sent: Called once, right before the first byte may leave. A caller that is cancelled
-                without its having been called knows that nothing was sent.
+                without its having been called knows that nothing was sent. If it raises, nothing
+                is sent, and what it raised is raised.
 
         Returns:
             The answer, whatever its status. Where its body is not whole, ``defect`` says why.
@@ -122,14 +124,16 @@ class AiohttpTransport:
         """Make exactly one wire attempt; see `Transport.send`."""
         key = Secret(key)
         check_key(key)
-        attempt = Attempt(fresh=not request.repeatable, on_sent=on_sent)
+        attempt = Attempt(
+            fresh=not request.repeatable, on_sent=on_sent, has_body=request.body is not None
+        )
         try:
             async with asyncio.timeout(timeout):
                 return await self._exchange(request, key, attempt)
         except TransportError:
             raise
         except Exception as error:
-            failure = failure_of(error, attempt, self.base_url)
+            failure = attempt.refusal or failure_of(error, attempt, self.base_url)
         except BaseException:
             attempt.assume_sent()
             raise
@@ -145,7 +149,7 @@ class AiohttpTransport:
                 async with session.request(
                     request.method,
                     URL(f"{self.base_url}{request.path}", encoded=True),
-                    data=request.body,
+                    data=None if request.body is None else Body(request.body, attempt),
                     headers=headers_for(request, key),
                     allow_redirects=False,
                     raise_for_status=False,
@@ -154,7 +158,7 @@ class AiohttpTransport:
                     timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
                     trace_request_ctx=attempt,
                 ) as response:
-                    attempt.mark_sent()  # for sessions that are not traced
+                    attempt.assume_sent()
                     return await self._read(response)
             except PooledConnectionError:
                 continue  # aiohttp has closed it; sooner or later it makes a new one

@@ -374,6 +374,64 @@ async def test_a_callers_session_keeps_its_own_ways() -> None:
     assert traced == ["start", "start"]
 
 
+# The last moment ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own session", "caller's session"])
+@pytest.mark.parametrize("request_", [PURCHASE, FINISH, STATUS], ids=["purchase", "finish", "get"])
+async def test_the_bytes_leave_in_the_step_that_tells_of_it(
+    own: bool, request_: WireRequest
+) -> None:
+    """Between ``on_sent`` and the kernel nothing else of the program runs."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+    peers: list[socket.socket] = []
+    arrived: list[bytes] = []
+
+    def on_sent() -> None:
+        peers.append(listener.accept()[0])
+        peers[0].setblocking(False)
+        with pytest.raises(BlockingIOError):
+            peers[0].recv(1)
+        asyncio.get_running_loop().call_soon(lambda: arrived.append(peers[0].recv(65536)))
+
+    session = None if own else aiohttp.ClientSession()
+    with listener, pytest.raises(AnswerLostError):
+        await send(url, request_, timeout=0.2, on_sent=on_sent, session=session)
+    if session is not None:
+        await session.close()
+    peers[0].close()
+    head, body = arrived[0].split(b"\r\n\r\n")
+    assert head.startswith(request_.method.encode())
+    assert body == (request_.body or b"")
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own session", "caller's session"])
+@pytest.mark.parametrize("request_", [PURCHASE, FINISH, STATUS], ids=["purchase", "finish", "get"])
+async def test_a_refusal_at_the_last_moment_sends_nothing(own: bool, request_: WireRequest) -> None:
+    """What ``on_sent`` raises comes back as it is, and not a byte of the request arrives."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+    refusal = ConfigurationError("not now")
+
+    def refuse() -> None:
+        raise refusal
+
+    session = None if own else aiohttp.ClientSession()
+    with listener:
+        with pytest.raises(ConfigurationError) as caught:
+            await send(url, request_, on_sent=refuse, session=session)
+        if session is not None:
+            await session.close()
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(5)
+            assert peer.recv(65536) == b""
+    assert caught.value is refusal
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
 # Failures ----------------------------------------------------------------------------------------
 
 

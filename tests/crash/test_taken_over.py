@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import attrs
 import pytest
 
 from papsms_async import ActivationManager, ConfigurationError
-from papsms_async.leases import Leases
-from papsms_async.ledger import LedgerConflictError, LedgerEntry, open_ledger
-from papsms_async.lifecycle import State
+from papsms_async.ledger import LedgerConflictError, open_ledger
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
 from papsms_async.testing.memory_transport import MemoryService
 
@@ -46,35 +42,3 @@ def test_a_lease_must_be_a_number_of_seconds(lease: float) -> None:
     """A lease that could never end, or has ended already, is refused."""
     with pytest.raises(ConfigurationError):
         ActivationManager(MemoryService().client(), database="sqlite:///unused.db", lease=lease)
-
-
-async def test_a_lost_lease_is_noticed_after_another_renewal(tmp_path: Path) -> None:
-    """Of a process that overslept, the renewal in the background does not hide what it lost."""
-    ledger = open_ledger(tmp_path / "ledger.db")
-    await ledger.open()
-    leases = Leases(ledger, lease=0.05)
-    leases.start()
-    now = datetime.now(UTC)
-    for name in ("lost", "kept"):
-        entry = LedgerEntry(
-            intent_id=name,
-            state=State.CANCELLING,
-            service="whatsapp",
-            country="us",
-            created_at=now,
-            updated_at=now,
-        )
-        await ledger.add(entry, owner=leases.owner, lease=0.05)
-    time.sleep(0.2)  # noqa: ASYNC251 - what a stopped process does: nothing, its timers included
-    assert len(await ledger.claim("another", lease=60.0, limit=1)) == 1
-    await leases.renew()
-    leases.lease = 60.0
-    await leases.renew()
-    await leases.ensure("kept")
-    with pytest.raises(LedgerConflictError):
-        await leases.ensure("lost")
-    entry = attrs.evolve(entry, intent_id="new")
-    await ledger.add(entry, owner=leases.owner, lease=60.0)
-    await leases.ensure("new")
-    await leases.stop()
-    await ledger.aclose()

@@ -123,14 +123,14 @@ class Awakening:
         before: The ledger while it slept.
         after: The ledger after its end.
         finishes: What it asked the service to finish after it woke up.
-        struck_on: The activation of the last write that it acknowledged before it was stopped.
+        purchases: How many numbers it asked for after it woke up.
         problems: What a judge says of the whole.
     """
 
     before: Records
     after: Records
     finishes: tuple[Finish, ...]
-    struck_on: str | None
+    purchases: int
     problems: list[str]
 
     def changed(self) -> list[str]:
@@ -143,29 +143,14 @@ class Awakening:
             or self.after.histories[entry.intent_id] != self.before.histories[entry.intent_id]
         ]
 
-    def contradicted(self) -> list[Finish]:
-        """Return the late finishes that nobody had decided.
+    def meddled(self) -> list[Finish]:
+        """Return the finishes of purchases that it had lost while it slept."""
+        lost = {entry.activation_id for entry in self.before.entries}
+        return [finish for finish in self.finishes if finish.activation_id in lost]
 
-        A finish may be on its way already when its process is stopped, behind its last look at the
-        lease. It is harmless if it says what that process had written down before, or what its new
-        driver did; the ledger guarantees that there is nothing else.
-        """
-        decisions = {"keep": "completed", "release": "cancelled", "sms": "completed"}
-        decided = {
-            entry.activation_id: {
-                decisions.get(line.event) for line in self.before.histories[entry.intent_id]
-            }
-            for entry in self.before.entries
-        }
-        return [
-            finish
-            for finish in self.finishes
-            if finish.status not in decided.get(finish.activation_id, {finish.status})
-        ]
-
-    def late(self) -> list[Finish]:
-        """Return the late finishes of the purchase at whose write the process was stopped."""
-        return [finish for finish in self.finishes if finish.activation_id == self.struck_on]
+    def bought_in_vain(self) -> int:
+        """Return how many purchases of intents that it had lost it sent all the same."""
+        return self.purchases - (len(self.after.entries) - len(self.before.entries))
 
 
 async def stop_past_lease(
@@ -219,14 +204,13 @@ async def stop_past_lease(
                     await asyncio.sleep(0.01)
             struck.set()
             await unlock()
-            acknowledged = read_acks([Path(directory, "0")])
             recovery = attrs.evolve(
                 job, name=worker_name(1), work=False, crash=None, acks=f"{directory}/1"
             )
             if status := await (await zygote.start(recovery)).wait(60):
                 raise RuntimeError(f"the recovery ended with {status}")
             before = await read_records(database)
-            asked = len(engine.finishes)
+            asked, bought = len(engine.finishes), engine.purchases_asked_by(job.name)
             sleeper.signal(SIGCONT)
             if status := await sleeper.wait(90):
                 raise RuntimeError(f"the worker that woke up ended with {status}")
@@ -234,13 +218,10 @@ async def stop_past_lease(
         verdict = judge(
             engine, after, read_acks(map(Path, glob(f"{directory}/*"))), killed=[sleeper.pid]
         )
-    last = acknowledged[-1][0] if acknowledged else None
     return Awakening(
         before=before,
-        struck_on=next(
-            (entry.activation_id for entry in before.entries if entry.intent_id == last), None
-        ),
         after=after,
         finishes=tuple(finish for finish in engine.finishes[asked:] if finish.worker == job.name),
+        purchases=engine.purchases_asked_by(job.name) - bought,
         problems=verdict.problems,
     )

@@ -51,6 +51,10 @@ class WatchedEngine(SandboxEngine):
         """How many purchases were asked for, refused ones included."""
         return sum(count for (_, route), count in self._calls.items() if route == "purchase")
 
+    def purchases_asked_by(self, worker: str) -> int:
+        """Return how many purchases that worker asked for, refused ones included."""
+        return self._calls[worker, "purchase"]
+
     def handle(self, request: SandboxRequest, now: float) -> SandboxReply:
         """Answer one request; see `SandboxEngine.handle`."""
         reply = super().handle(request, now)

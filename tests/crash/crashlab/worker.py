@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -28,6 +29,8 @@ from papsms_async.ledger.sql import SqlLedger
 from papsms_async.ledger.sqlite import SqliteStore
 from papsms_async.lifecycle import OPEN, State
 from papsms_async.testing.memory_transport import MemoryService
+from papsms_async.transport import AiohttpTransport
+from papsms_async.wire import WireAnswer, WireRequest
 
 MAGIC = (
     "test-race",
@@ -57,7 +60,9 @@ class Job:
         recovers: Whether it recovers while it works.
         acks: File for acknowledgements.
         crash: ``POINT:before|after:N:kill|stop``, the N-th time that the ledger is asked to do
-            what POINT says: ``add``, ``move``, ``move.EVENT``, ``claim``, ``renew``.
+            what POINT says: ``add``, ``move``, ``move.EVENT``, ``claim``, ``renew``; or that a
+            request leaves, ``send.purchase``, ``send.status``, ``send.finish``: right before or
+            after the last look at its lease.
         pragmas: SQLite settings in place of the ledger's own, to show what they lose.
         wal: Whether SQLite keeps a write-ahead log; ``None`` as the ledger likes it.
         write_behind: Whether intents are written only after they were reported as written: a wrong
@@ -80,18 +85,14 @@ class Job:
     write_behind: bool = False
 
 
-class CrashingLedger:
-    """A ledger whose process dies, or stops, at one of its calls.
+class Doom:
+    """Kills or stops this process at one moment of its life.
 
     Args:
-        inner: The real ledger.
         crash: See `Job.crash`.
-        acks: Descriptor for acknowledgements.
     """
 
-    def __init__(self, inner: Ledger, crash: str | None, acks: int | None) -> None:
-        self._inner = inner
-        self._acks = acks
+    def __init__(self, crash: str | None) -> None:
         self._seen: Counter[tuple[str, str]] = Counter()
         self._crash: tuple[tuple[str, str], int, int] | None = None
         if crash is not None:
@@ -99,10 +100,8 @@ class CrashingLedger:
             signum = signal.SIGKILL if action == "kill" else signal.SIGSTOP
             self._crash = (point, when), int(number), signum
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def _strike(self, when: str, *points: str) -> None:
+    def strike(self, when: str, *points: str) -> None:
+        """The process has come to these points."""
         if self._crash is None:
             return
         for point in points:
@@ -110,6 +109,51 @@ class CrashingLedger:
             where, number, signum = self._crash
             if where == (point, when) and self._seen[where] == number:
                 os.kill(os.getpid(), signum)
+
+
+class CrashingTransport(AiohttpTransport):
+    """A way to the service on which the process may die in the moment of sending."""
+
+    def __init__(self, base_url: str, doom: Doom) -> None:
+        super().__init__(base_url)
+        self._doom = doom
+
+    async def send(
+        self,
+        request: WireRequest,
+        *,
+        key: str,
+        timeout: float,
+        on_sent: Callable[[], None] | None = None,
+    ) -> WireAnswer:
+        """See `Transport.send`."""
+        point = f"send.{request.operation.value}"
+
+        def leaving() -> None:
+            self._doom.strike("before", point)
+            if on_sent is not None:
+                on_sent()
+            self._doom.strike("after", point)
+
+        return await super().send(request, key=key, timeout=timeout, on_sent=leaving)
+
+
+class CrashingLedger:
+    """A ledger whose process dies, or stops, at one of its calls.
+
+    Args:
+        inner: The real ledger.
+        doom: What it dies of.
+        acks: Descriptor for acknowledgements.
+    """
+
+    def __init__(self, inner: Ledger, doom: Doom, acks: int | None) -> None:
+        self._inner = inner
+        self._acks = acks
+        self._strike = doom.strike
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
     def _ack(self, intent_id: str, event: str) -> None:
         if self._acks is not None:
@@ -196,11 +240,15 @@ async def run(job: Job) -> None:
     if job.acks is not None:
         acks = os.open(job.acks, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     kind = _WriteBehind if job.write_behind else CrashingLedger
-    ledger = kind(ledger_of(job), job.crash, acks)
+    doom = Doom(job.crash)
+    ledger = kind(ledger_of(job), doom, acks)
     rng = random.Random(job.seed)
     async with (
         PapSMSClient(
-            job.name, base_url=job.base_url, rate_limit=RateLimit(60_000, per=60.0), timeout=20.0
+            job.name,
+            transport=CrashingTransport(job.base_url, doom),
+            rate_limit=RateLimit(60_000, per=60.0),
+            timeout=20.0,
         ) as client,
         ActivationManager(
             client,
