@@ -396,8 +396,10 @@ class Poller:
         elif age >= watch.timeout + watch.grace - _EPSILON:
             self._time_out(watch)
         else:
-            # At short timeouts everything is on a smaller scale.
-            pause = min(1.0, watch.timeout / 60) * 2.0 ** min(watch.failures - 1, 4)
+            # At short timeouts everything is on a smaller scale, down to a bound: a number that
+            # expires within a moment has next to no timeout left, but its grace all the same.
+            first = min(1.0, max(watch.timeout / 60, watch.grace / 100))
+            pause = first * 2.0 ** min(watch.failures - 1, 4)
             self._schedule(watch, not_before=age + pause)
 
     def _time_out(self, watch: _Watch) -> None:

@@ -8,10 +8,20 @@ from typing import Any
 
 import pytest
 
-from papsms_async import ActivationManager, Outcome, RateLimit, State, VerificationResult
+from papsms_async import (
+    ActivationManager,
+    Outcome,
+    RateLimit,
+    SmsTimeoutError,
+    State,
+    VerificationResult,
+    poller,
+)
+from papsms_async.protocol import status_request
 from papsms_async.sandbox import FaultSet, SandboxConfig, SandboxEngine, parse_faults
 from papsms_async.testing import run_virtual
 from papsms_async.testing.memory_transport import EPOCH, MemoryService
+from papsms_async.wire import WireRequest
 
 
 def service(**config: Any) -> MemoryService:
@@ -81,3 +91,35 @@ def test_refusal_of_an_abandoned_purchase_is_written_down() -> None:
 
     for step in range(80):
         assert run_virtual(leave_after(0.25 * step)) in ([], [State.REFUSED])
+
+
+def test_number_that_is_about_to_expire_is_not_polled_without_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the key is blocked each poll fails at once; the next one waits all the same."""
+    memory = service(sms_delay="never", lifetime=8.0)
+    polls: list[float] = []
+
+    def counted(activation_id: str) -> WireRequest:
+        polls.append(asyncio.get_running_loop().time())
+        if len(polls) > 1000:
+            raise SystemExit("it is polled without end")
+        return status_request(activation_id)
+
+    monkeypatch.setattr(poller, "status_request", counted)
+
+    async def wait_too_late() -> None:
+        async with (
+            memory.client(rate_limit=RateLimit(6000, 60)) as client,
+            memory.manager(client) as manager,
+        ):
+            async with manager.activate("whatsapp") as activation:
+                memory.engine.set_faults(FaultSet(parse_faults("status:rate_limited=400")))
+                await asyncio.sleep(8.0)
+                with pytest.raises(SmsTimeoutError):
+                    await activation.wait_for_sms()
+
+    run_virtual(wait_too_late())
+    # Its grace is two seconds.
+    assert 2 <= len(polls) <= 60
+    assert polls[-1] - polls[0] <= 2.1
