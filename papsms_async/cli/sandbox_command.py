@@ -87,6 +87,27 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     help="Seconds that each answer takes.",
 )
 @click.option("--max-open", type=click.IntRange(1), metavar="N", help="Numbers held at once.")
+@click.option("--webhook-url", metavar="URL", help="Is told of each SMS by a POST.")
+@click.option(
+    "--webhook-secret",
+    envvar="PAPSMS_SANDBOX_WEBHOOK_SECRET",
+    metavar="whsec_...",
+    help="Signs the posts as Standard Webhooks has it; also $PAPSMS_SANDBOX_WEBHOOK_SECRET.",
+)
+@click.option(
+    "--webhook-fault",
+    "webhook_faults",
+    multiple=True,
+    metavar="SPEC",
+    help="What goes wrong with posts: KIND[=VALUE][@SHARE|#EVENT], such as loss@0.05, late=0-30,"
+    " duplicate, reorder, replay, forged_code, forged_id or forged_path; may be given several"
+    " times.",
+)
+@click.option(
+    "--webhook-remote",
+    is_flag=True,
+    help="Let posts go to other machines than this one.",
+)
 def sandbox_command(
     *,
     host: str,
@@ -101,6 +122,10 @@ def sandbox_command(
     min_cancel_age: float,
     latency: float,
     max_open: int | None,
+    webhook_url: str | None,
+    webhook_secret: str | None,
+    webhook_faults: tuple[str, ...],
+    webhook_remote: bool,
 ) -> ExitCode:
     """Serve an offline stand-in of PapSMS on loopback.
 
@@ -109,9 +134,17 @@ def sandbox_command(
     more; the countries zz and xx are always out of stock. Faults can be changed while it runs, and
     the charge log read, under /_sandbox/ (see papsms_async/sandbox/control.py).
     """
-    from papsms_async.sandbox import SandboxConfig, SandboxEngine
+    from papsms_async.sandbox import SandboxConfig, SandboxEngine, WebhookConfig
     from papsms_async.sandbox.server import serve
 
+    webhook: WebhookConfig | None = None
+    if webhook_url is not None:
+        url, faults_text = webhook_url, " ".join(webhook_faults)
+        webhook = _parsed(
+            lambda: WebhookConfig(url=url, secret=webhook_secret, faults=faults_text), "webhook"
+        )
+    elif webhook_faults:
+        raise CommandError("--webhook-fault needs --webhook-url")
     config = _parsed(
         lambda: SandboxConfig(
             api_keys=api_keys,
@@ -123,6 +156,8 @@ def sandbox_command(
             min_cancel_age=min_cancel_age,
             latency=latency,
             max_open=max_open,
+            webhook=webhook,
+            webhook_remote=webhook_remote,
         ),
         "sandbox",
     )

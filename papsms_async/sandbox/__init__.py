@@ -4,8 +4,8 @@
 `papsms_async.sandbox.server` puts it on a loopback socket (imported apart: it needs aiohttp).
 Magic services and countries are listed in `papsms_async.sandbox.magic`, faults in
 `papsms_async.sandbox.faults`, the control API in `papsms_async.sandbox.control`.
-
-There are no webhooks: clients poll, or a test delivers to them what it wants.
+Webhooks are planned by the engine too (`papsms_async.sandbox.webhooks`), and posted by the server
+or by whatever a test hands them to.
 """
 
 from __future__ import annotations
@@ -20,6 +20,10 @@ from .faults import Effect, Fault, FaultKind, FaultRoute, FaultSet, parse_faults
 from .limits import Limiter, LimitKind, LimitSpec
 from .messages import Delivery, SandboxReply, SandboxRequest
 from .triggers import Trigger
+from .webhook_config import WebhookConfig, WebhookShape
+from .webhook_faults import WebhookFault, WebhookFaultKind, parse_webhook_faults
+from .webhook_posts import PostKind, WebhookPost
+from .webhooks import LoggedPost, WebhookOutbox
 
 __all__ = [
     "BASE_PATH",
@@ -37,7 +41,9 @@ __all__ = [
     "LimitKind",
     "LimitSpec",
     "Limiter",
+    "LoggedPost",
     "LoggedRequest",
+    "PostKind",
     "RetryAfterStyle",
     "SandboxActivation",
     "SandboxConfig",
@@ -46,5 +52,12 @@ __all__ = [
     "SandboxReply",
     "SandboxRequest",
     "Trigger",
+    "WebhookConfig",
+    "WebhookFault",
+    "WebhookFaultKind",
+    "WebhookOutbox",
+    "WebhookPost",
+    "WebhookShape",
     "parse_faults",
+    "parse_webhook_faults",
 ]

@@ -1,17 +1,21 @@
 """The customer's account: balance, charges, activations and their ends.
 
 Nothing here waits: an SMS has a time of arrival from the purchase on, and whether it has arrived
-follows from ``now``. Expiry is settled, each activation once, when time is seen to have passed it.
+follows from ``now``. Arrival and expiry are settled, each once, when time is seen to have passed
+them; what has to know of them is told then.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import math
 import re
 from decimal import Decimal
 from enum import StrEnum
+from math import inf
 from random import Random
+from typing import Protocol
 
 import attrs
 
@@ -51,6 +55,16 @@ class Charge:
     amount: Decimal
     service: str
     country: str
+
+
+class Witness(Protocol):
+    """Is told what happens to activations, each thing once."""
+
+    def bought(self, activation: SandboxActivation) -> None:
+        """A number was bought."""
+
+    def arrived(self, activation: SandboxActivation) -> None:
+        """An SMS has arrived, at the activation's ``sms_at``; a later one replaces it."""
 
 
 class ActivationState(StrEnum):
@@ -102,6 +116,7 @@ class SandboxActivation:
     status_calls: int = 0
     finish_calls: int = 0
     holds_number: bool = attrs.field(default=True, repr=False)
+    sms_entry: int = attrs.field(default=0, repr=False)
 
     def has_sms(self, now: float) -> bool:
         """Whether the SMS has arrived, and before expiry."""
@@ -141,14 +156,18 @@ class Account:
     Args:
         config: Prices' start balance, lifetimes and bounds.
         seed: Seeds codes, delays and the order of phone numbers.
+        witness: Is told of purchases and of SMS.
     """
 
-    def __init__(self, config: SandboxConfig, *, seed: int) -> None:
+    def __init__(self, config: SandboxConfig, *, seed: int, witness: Witness) -> None:
         self._config = config
         self._seed = seed
+        self._witness = witness
         self._rng = Random(f"sms {seed}")  # noqa: S311 - a simulation
         self._pool = NumberPool(seed)
         self._next_id: int | None = None
+        self._entries = itertools.count()
+        self._arrivals: list[tuple[float, int, SandboxActivation]] = []
         self._expiries: list[tuple[float, int, SandboxActivation]] = []
         self._by_number: dict[str, SandboxActivation] = {}
         self._holding = 0
@@ -156,8 +175,18 @@ class Account:
         self.charge_log: list[Charge] = []
         self.activations: dict[str, SandboxActivation] = {}
 
+    def next_change_at(self) -> float:
+        """Return when the next SMS or expiry may be due by itself, infinity for never."""
+        return min((heap[0][0] for heap in (self._arrivals, self._expiries) if heap), default=inf)
+
     def settle(self, now: float) -> None:
-        """Expire what has to be by now; amortised O(log n) an activation."""
+        """Let arrive and expire what has to by now; amortised O(log n) an activation."""
+        while self._arrivals and self._arrivals[0][0] <= now:
+            at, entry, activation = heapq.heappop(self._arrivals)
+            # An SMS that was replaced, or that comes too late, has an entry here all the same.
+            current = activation.sms_entry == entry
+            if current and activation.ended is None and activation.has_sms(at):
+                self._witness.arrived(activation)
         while self._expiries and self._expiries[0][0] <= now:
             at, _, activation = heapq.heappop(self._expiries)
             if activation.ended is None and not activation.has_sms(now):
@@ -193,7 +222,6 @@ class Account:
             bought_at=now,
             expires_at=now + lifetime,
             magic=magic,
-            sms_at=None if seconds is None else now + seconds,
             sms_code=None if magic.null_code else code,
             sms_text=magic.text.format(code=code) if magic.text else _sms_text(service, code),
         )
@@ -203,6 +231,8 @@ class Account:
         heapq.heappush(self._expiries, (activation.expires_at, serial, activation))
         self.balance -= cost
         self._log(activation, ChargeKind.PURCHASE, now, cost)
+        self._witness.bought(activation)
+        self._expect(activation, None if seconds is None else now + seconds)
         return activation
 
     def find(self, activation_id: str) -> SandboxActivation:
@@ -245,7 +275,8 @@ class Account:
         self._check_unended(activation)
         magic = activation.magic
         if magic.races and activation.sms_at is None:
-            activation.sms_at = now
+            self._expect(activation, now)
+            self.settle(now)
         if activation.has_sms(now):
             raise Refusal(409, "CANNOT_CANCEL", "Cannot cancel: an SMS was received")
         age = self._config.min_cancel_age if magic.cancel_age is None else magic.cancel_age
@@ -282,8 +313,16 @@ class Account:
         elif code is None:
             recognised = _CODE.search(text)
             code = recognised[0] if recognised else None
-        activation.sms_at, activation.sms_code, activation.sms_text = now, code, text
+        activation.sms_code, activation.sms_text = code, text
+        self._expect(activation, now)
+        self.settle(now)
         return True
+
+    def _expect(self, activation: SandboxActivation, at: float | None) -> None:
+        """Set when the SMS arrives, in place of what was set before."""
+        activation.sms_at, activation.sms_entry = at, next(self._entries)
+        if at is not None:
+            heapq.heappush(self._arrivals, (at, activation.sms_entry, activation))
 
     def _check_unended(self, activation: SandboxActivation) -> None:
         match activation.ended:

@@ -13,6 +13,7 @@ from .answers import CountriesShape, ErrorShape
 from .delays import DEFAULT_DELAY, SmsDelay, parse_delay
 from .faults import Fault, parse_faults
 from .limits import LimitSpec
+from .webhook_config import WebhookConfig
 
 
 class RetryAfterStyle(StrEnum):
@@ -92,6 +93,8 @@ class SandboxConfig:
         error_shape: Shape of errors.
         errors_with_200: Whether errors come with status 200, but for 401, 403 and the limit's 429.
         countries_shape: Shape of the list of countries.
+        webhook: Where webhooks are posted, ``None`` for no webhooks.
+        webhook_remote: Whether they may be posted to other machines than this one.
 
     Raises:
         ValueError: A value is out of its range or not of its form.
@@ -121,6 +124,23 @@ class SandboxConfig:
     countries_shape: CountriesShape = attrs.field(
         default=CountriesShape.OBJECTS, converter=CountriesShape
     )
+    webhook: WebhookConfig | None = None
+    webhook_remote: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.check_webhook(self.webhook)
+
+    def check_webhook(self, webhook: WebhookConfig | None) -> None:
+        """See that webhooks may be posted there.
+
+        Raises:
+            ValueError: They may not leave this machine.
+        """
+        if webhook is not None and not webhook.stays_here and not self.webhook_remote:
+            raise ValueError(
+                "webhooks are posted to 127.0.0.1, ::1 or localhost only, unless the sandbox was"
+                " started with --webhook-remote"
+            )
 
     @staticmethod
     def parse_limit(text: str) -> LimitSpec:

@@ -13,6 +13,15 @@ request                              what it does
 ``POST /_sandbox/deliver``           an SMS arrives now: ``{"phone_number" or "activation_id",
                                      "code": "123456", "text": "..."}``; code and text may be left
                                      out; 404 if nobody can receive it
+``GET /_sandbox/webhook``            ``{"webhook": ...}``: where webhooks are posted and how, null
+                                     for nowhere; the URL without its path
+``PUT /_sandbox/webhook``            replaces it: ``{"url": "http://127.0.0.1:8000/hook/SECRET",
+                                     "secret": "whsec_...", "faults": ["loss@0.05"], "seed": 7,
+                                     "attempts": 5, "backoff": 1.0, "timeout": 10.0,
+                                     "shape": "flat"}``; without ``url`` URL and secret stay, and
+                                     what else is left out is as by default
+``DELETE /_sandbox/webhook``         posts no webhooks any more
+``GET /_sandbox/webhooks``           the latest posts, oldest first; ``?last=1000``
 ``POST /_sandbox/reset``             all as after the start; ``{"seed": 7}`` for a new seed
 ``GET /_sandbox/charge-log``         every charge, refund and finish, oldest first
 ``GET /_sandbox/activations``        every activation; ``?open=1`` only those not ended
@@ -25,7 +34,6 @@ An error answers ``{"error": "..."}`` with 400, 404 or 405.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -34,10 +42,12 @@ from urllib.parse import parse_qs
 from . import answers, spoiling
 from .account import ActivationState, ChargeKind, SandboxActivation
 from .engine import SandboxEngine
-from .faults import Fault, FaultSet, parse_faults
+from .faults import FaultSet, parse_faults
+from .fields import integer_of, json_object, last_of, notation_of, text_of
 from .limits import LimitSpec
 from .messages import SandboxReply, SandboxRequest
 from .routing import path_of
+from .webhook_control import WebhookControl
 
 CONTROL_PATH = "/_sandbox/"
 
@@ -69,6 +79,7 @@ class SandboxControl:
             ("PUT", "limit"): self._put_limit,
             ("POST", "deliver"): self._deliver,
             ("POST", "reset"): self._reset,
+            **WebhookControl(engine).endpoints,
             ("GET", "charge-log"): self._charge_log,
             ("GET", "activations"): self._activations,
             ("GET", "requests"): self._requests,
@@ -83,7 +94,7 @@ class SandboxControl:
         name = path_of(request.path).removeprefix(CONTROL_PATH).strip("/")
         method = request.method.upper().replace("HEAD", "GET")
         try:
-            body = answers.dump(self._find(method, name)(_body(request), query))
+            body = answers.dump(self._find(method, name)(json_object(request), query))
             return spoiling.answer(200, body, _JSON, now)
         except _ControlError as exc:
             status, message = exc.status, str(exc)
@@ -108,15 +119,8 @@ class SandboxControl:
         return {"faults": [str(fault) for fault in self._engine.faults.faults]}
 
     def _put_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        wanted = body.get("faults")
-        faults: tuple[Fault, ...]
-        if isinstance(wanted, str):
-            faults = parse_faults(wanted)
-        elif isinstance(wanted, list) and all(isinstance(item, str) for item in wanted):
-            faults = tuple(Fault.parse(item) for item in wanted)
-        else:
-            raise ValueError("faults is a string or a list of strings")
-        seed = _integer(body, "seed")
+        faults = parse_faults(notation_of(body, "faults"))
+        seed = integer_of(body, "seed")
         self._engine.set_faults(FaultSet(faults, seed=self._engine.seed if seed is None else seed))
         return self._get_faults(body, query)
 
@@ -128,26 +132,26 @@ class SandboxControl:
         return {"limit": str(self._engine.limit)}
 
     def _put_limit(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        self._engine.set_limit(LimitSpec.parse(_text(body, "limit") or ""))
+        self._engine.set_limit(LimitSpec.parse(text_of(body, "limit") or ""))
         return self._get_limit(body, query)
 
     def _deliver(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        activation_id, phone_number = _text(body, "activation_id"), _text(body, "phone_number")
+        activation_id, phone_number = text_of(body, "activation_id"), text_of(body, "phone_number")
         if (activation_id is None) == (phone_number is None):
             raise ValueError("give activation_id or phone_number, one of them")
         found = self._engine.deliver(
             self._engine.now,
             activation_id=activation_id,
             phone_number=phone_number,
-            code=_text(body, "code"),
-            text=_text(body, "text"),
+            code=text_of(body, "code"),
+            text=text_of(body, "text"),
         )
         if found is None:
             raise _ControlError(404, "no open activation can receive that SMS")
         return self._row(found)
 
     def _reset(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        self._engine.reset(seed=_integer(body, "seed"))
+        self._engine.reset(seed=integer_of(body, "seed"))
         return {"ok": True, "seed": self._engine.seed}
 
     def _charge_log(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
@@ -189,7 +193,7 @@ class SandboxControl:
 
     def _requests(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         log = self._engine.request_log
-        last = max(0, int(query.get("last", "1000")))
+        last = last_of(query)
         return {
             "requests": [
                 {
@@ -226,29 +230,3 @@ class SandboxControl:
                 for status, n in sorted(Counter(e.status for e in engine.request_log).items())
             },
         }
-
-
-def _body(request: SandboxRequest) -> Mapping[str, object]:
-    if not request.body.strip():
-        return {}
-    try:
-        value = json.loads(request.body)
-    except (ValueError, RecursionError):
-        raise ValueError("the body is not JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError("the body is not a JSON object")
-    return value
-
-
-def _text(body: Mapping[str, object], key: str) -> str | None:
-    value = body.get(key)
-    if value is not None and not isinstance(value, str):
-        raise ValueError(f"{key} is a string")
-    return value
-
-
-def _integer(body: Mapping[str, object], key: str) -> int | None:
-    value = body.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise ValueError(f"{key} is a whole number")
-    return value

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
+from collections.abc import Callable
 from decimal import Decimal
 from random import Random
 
@@ -27,6 +28,8 @@ from .endpoints import Call, Endpoints, find_route
 from .faults import Effect, FaultKind, FaultRoute, FaultSet
 from .limits import Limiter, LimitSpec
 from .messages import Delivery, SandboxReply, SandboxRequest
+from .webhook_config import WebhookConfig
+from .webhooks import WebhookOutbox
 
 REQUEST_LOG_LENGTH = 200_000
 """Entries that `SandboxEngine.request_log` keeps."""
@@ -67,11 +70,14 @@ class SandboxEngine:
         self.config = config or SandboxConfig()
         self.now = -math.inf
         self.request_log: deque[LoggedRequest] = deque(maxlen=REQUEST_LOG_LENGTH)
+        self.webhooks = WebhookOutbox(self.config.webhook, seed=seed)
+        self._watchers: list[Callable[[], None]] = []
         self._start(seed)
 
     def _start(self, seed: int) -> None:
         self.seed = seed
-        self._account = Account(self.config, seed=seed)
+        self.webhooks.reset(self.config.webhook, seed=seed)
+        self._account = Account(self.config, seed=seed, witness=self.webhooks)
         self._endpoints = Endpoints(self._account, self.config)
         self._faults = FaultSet(self.config.faults, seed=seed)
         self._latency_rng = Random(f"latency {seed}")  # noqa: S311 - a simulation
@@ -141,16 +147,59 @@ class SandboxEngine:
     def advance(self, now: float) -> None:
         """Let time pass without a request, so that expiries are settled."""
         self.now = max(self.now, now)
-        self._account.settle(self.now)
+        if self._account.next_change_at() <= self.now:
+            self._account.settle(self.now)
+            self._changed()
+
+    def next_change_at(self) -> float:
+        """Return when something is due by itself at the earliest, infinity for never.
+
+        An SMS, an expiry or a webhook: `advance` settles the first two, whoever carries out
+        `webhooks` the third.
+        """
+        return min(self._account.next_change_at(), self.webhooks.next_due())
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Have a function called after each change, and each request.
+
+        Args:
+            changed: Called without arguments; it must neither raise nor call the engine's
+                `handle` or setters, so it best wakes somebody who looks.
+
+        Returns:
+            A function that ends it.
+        """
+        self._watchers.append(changed)
+        return lambda: self._watchers.remove(changed)
+
+    def _changed(self) -> None:
+        for changed in tuple(self._watchers):
+            changed()
 
     def set_faults(self, faults: FaultSet) -> None:
         """Replace the faults in force."""
         self._faults = faults
+        self._changed()
+
+    def set_webhook(self, webhook: WebhookConfig | None, *, seed: int | None = None) -> None:
+        """Replace where webhooks are posted and how; posts that were planned are dropped.
+
+        Args:
+            webhook: Where and how, ``None`` for no webhooks.
+            seed: Seeds the draws of its faults, ``None`` for the engine's seed.
+
+        Raises:
+            ValueError: They may not be posted there.
+        """
+        self.config.check_webhook(webhook)
+        self.webhooks.configure(webhook, seed=self.seed if seed is None else seed)
+        self._changed()
 
     def set_limit(self, limit: LimitSpec) -> None:
         """Replace the limit; every key starts anew."""
         self._limit = limit
         self._limiters.clear()
+        self._changed()
 
     def reset(self, *, seed: int | None = None) -> None:
         """Begin again as after the start: balance, limit and faults as configured, nothing bought.
@@ -159,6 +208,7 @@ class SandboxEngine:
             seed: New seed, ``None`` for the one before.
         """
         self._start(self.seed if seed is None else seed)
+        self._changed()
 
     def deliver(
         self,
@@ -182,6 +232,7 @@ class SandboxEngine:
             found = self._account.find_number(phone_number)
         if found is None or not self._account.deliver(found, self.now, code=code, text=text):
             return None
+        self._changed()
         return found
 
     # ---- the service ----
@@ -218,6 +269,7 @@ class SandboxEngine:
                 delivery=reply.delivery,
             )
         )
+        self._changed()
         return reply
 
     def _reply(self, call: Call, effect: Effect | None) -> SandboxReply:

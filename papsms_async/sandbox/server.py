@@ -25,6 +25,7 @@ from .endpoints import BASE_PATH, MAX_BODY
 from .engine import SandboxEngine
 from .front import front_of
 from .messages import Delivery, SandboxReply, SandboxRequest
+from .webhook_sender import WebhookCourier, WebhookSender
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class SandboxServer:
         self._clock = clock
         self._keepalive = keepalive
         self._front = front_of(engine)
+        self._courier: asyncio.Task[None] | None = None
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
@@ -107,11 +109,12 @@ class SandboxServer:
         self._http = web.Server(self._answer, handler_cancellation=True)
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._protocol, self._host, self._port)
+        self._courier = asyncio.create_task(self._carry_webhooks())
 
     async def close(self) -> None:
-        """Stop listening and close every connection; answers under way are dropped."""
-        listener, http = self._listener, self._http
-        self._listener = self._http = None
+        """Stop listening and close every connection; answers and webhooks under way are dropped."""
+        listener, http, courier = self._listener, self._http, self._courier
+        self._listener = self._http = self._courier = None
         if listener is not None:
             listener.close()
         if http is not None:
@@ -119,6 +122,14 @@ class SandboxServer:
             await http.shutdown(_SHUTDOWN_GRACE)
         if listener is not None:
             await listener.wait_closed()
+        if courier is not None:
+            courier.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await courier
+
+    async def _carry_webhooks(self) -> None:
+        async with WebhookSender(remote=self.engine.config.webhook_remote) as sender:
+            await WebhookCourier(self.engine, sender.carry, clock=self._clock).run()
 
     async def __aenter__(self) -> Self:
         await self.start()

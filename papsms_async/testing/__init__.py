@@ -1,6 +1,7 @@
 """Tools for tests: virtual time, and the service in memory."""
 
 from papsms_async.testing.memory_transport import MemoryService, MemoryTransport
+from papsms_async.testing.memory_webhooks import MemoryWebhooks
 from papsms_async.testing.virtual_time import (
     DeadlockError,
     VirtualTimeLoop,
@@ -13,6 +14,7 @@ __all__ = [
     "DeadlockError",
     "MemoryService",
     "MemoryTransport",
+    "MemoryWebhooks",
     "VirtualTimeLoop",
     "run_virtual",
     "virtual_runner",

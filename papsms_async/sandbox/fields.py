@@ -1,0 +1,100 @@
+"""Fields of a control request: read strictly, with one clear sentence where one is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+
+from .messages import SandboxRequest
+
+
+def json_object(request: SandboxRequest) -> Mapping[str, object]:
+    """Return the body, nothing for an empty one.
+
+    Raises:
+        ValueError: It is not a JSON object.
+    """
+    if not request.body.strip():
+        return {}
+    try:
+        value = json.loads(request.body)
+    except (ValueError, RecursionError):
+        raise ValueError("the body is not JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("the body is not a JSON object")
+    return value
+
+
+def text_of(body: Mapping[str, object], key: str) -> str | None:
+    """Return a string, ``None`` where it is left out or null.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    value = body.get(key)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{key} is a string")
+    return value
+
+
+def integer_of(body: Mapping[str, object], key: str) -> int | None:
+    """Return a whole number, ``None`` where it is left out or null.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    value = body.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{key} is a whole number")
+    return value
+
+
+def number_of(body: Mapping[str, object], key: str) -> float | None:
+    """Return a number, ``None`` where it is left out or null.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    value = body.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{key} is a number")
+    return float(value)
+
+
+def notation_of(body: Mapping[str, object], key: str) -> str:
+    """Return a notation that may be written as one string or as a list of strings.
+
+    Raises:
+        ValueError: It is something else, or left out.
+    """
+    value = body.get(key)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    raise ValueError(f"{key} is a string or a list of strings")
+
+
+def last_of(query: Mapping[str, str], *, default: int = 1000) -> int:
+    """Return how many of the latest entries a request asks for with ``?last=N``.
+
+    Raises:
+        ValueError: It is no whole number, 0 or more.
+    """
+    text = query.get("last", str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise ValueError("last is a whole number, 0 or more")
+    return int(text)
+
+
+def check_known(body: Mapping[str, object], known: Collection[str]) -> None:
+    """See that a body has no other keys than these.
+
+    Raises:
+        ValueError: It has.
+    """
+    unknown = sorted(set(body) - set(known))
+    if unknown:
+        raise ValueError(f"no such field: {unknown[0]!r}; there are {', '.join(known)}")

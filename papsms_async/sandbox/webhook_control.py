@@ -1,0 +1,79 @@
+"""Control of the sandbox's webhooks; the calls are listed in `papsms_async.sandbox.control`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+
+from .engine import SandboxEngine
+from .fields import check_known, integer_of, last_of, notation_of, number_of, text_of
+from .webhook_config import WebhookConfig
+from .webhooks import shown
+
+_FIELDS = ("url", "secret", "faults", "seed", "attempts", "backoff", "timeout", "shape")
+
+
+class WebhookControl:
+    """The calls about webhooks.
+
+    Args:
+        engine: The engine that is controlled.
+    """
+
+    def __init__(self, engine: SandboxEngine) -> None:
+        self._engine = engine
+        self.endpoints: dict[
+            tuple[str, str], Callable[[Mapping[str, object], Mapping[str, str]], object]
+        ] = {
+            ("GET", "webhook"): self._get,
+            ("PUT", "webhook"): self._put,
+            ("DELETE", "webhook"): self._delete,
+            ("GET", "webhooks"): self._log,
+        }
+
+    def _get(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        config = self._engine.webhooks.config
+        if config is None:
+            return {"webhook": None}
+        return {
+            "webhook": {
+                "url": config.shown_url,
+                "signed": config.secret is not None,
+                "faults": [str(fault) for fault in config.faults],
+                "attempts": config.attempts,
+                "backoff": config.backoff,
+                "timeout": config.timeout,
+                "shape": config.shape,
+            }
+        }
+
+    def _put(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        check_known(body, _FIELDS)
+        url, secret = text_of(body, "url"), text_of(body, "secret")
+        if url is None:
+            current = self._engine.webhooks.config
+            if current is None:
+                raise ValueError("url is missing: no webhook is set")
+            if secret is not None:
+                raise ValueError("a secret comes together with its url")
+            url, secret = current.url, current.secret
+        options: dict[str, object] = {
+            "attempts": integer_of(body, "attempts"),
+            "backoff": number_of(body, "backoff"),
+            "timeout": number_of(body, "timeout"),
+            "shape": text_of(body, "shape"),
+            "faults": notation_of(body, "faults") if "faults" in body else None,
+        }
+        given = {key: value for key, value in options.items() if value is not None}
+        config = WebhookConfig(url=url, secret=secret, **given)  # type: ignore[arg-type]
+        self._engine.set_webhook(config, seed=integer_of(body, "seed"))
+        return self._get(body, query)
+
+    def _delete(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        self._engine.set_webhook(None)
+        return self._get(body, query)
+
+    def _log(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        log = self._engine.webhooks.log
+        skipped = max(0, len(log) - last_of(query))
+        return {"webhooks": [dict(shown(entry)) for entry in islice(log, skipped, None)]}
