@@ -70,8 +70,8 @@ class SandboxEngine:
         self.config = config or SandboxConfig()
         self.now = -math.inf
         self.request_log: deque[LoggedRequest] = deque(maxlen=REQUEST_LOG_LENGTH)
-        self.webhooks = WebhookOutbox(self.config.webhook, seed=seed)
         self._watchers: list[Callable[[], None]] = []
+        self.webhooks = WebhookOutbox(self.config.webhook, seed=seed, changed=self._changed)
         self._start(seed)
 
     def _start(self, seed: int) -> None:

@@ -45,12 +45,12 @@ def check_webhook_url(url: str) -> str:
     """
     if len(url) > _LONGEST_URL or not re.fullmatch(r"[!-~]+", url):
         raise ValueError(f"a webhook URL is plain ASCII, at most {_LONGEST_URL} characters")
-    parts = urlsplit(url)
     try:
-        port = parts.port
+        parts = urlsplit(url)
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
-        port = 0
-    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        parts, whole = urlsplit(""), False
+    if not whole:
         raise ValueError("a webhook URL looks like http://127.0.0.1:8000/hook/SECRET")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise ValueError(

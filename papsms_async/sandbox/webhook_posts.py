@@ -129,7 +129,9 @@ def headers(event: WebhookEvent, body: bytes, secret: str | None, now: float) ->
 def sign(secret: str, message_id: str, timestamp: str, body: bytes) -> str:
     """Return the signature of a post, for example ``v1,K5oZ...=``."""
     signed = f"{message_id}.{timestamp}.".encode() + body
-    return "v1," + base64.b64encode(hmac.digest(signing_key(secret), signed, hashlib.sha256)).decode()
+    return (
+        "v1," + base64.b64encode(hmac.digest(signing_key(secret), signed, hashlib.sha256)).decode()
+    )
 
 
 def message_id(rng: Random) -> str:

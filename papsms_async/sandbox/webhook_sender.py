@@ -61,6 +61,11 @@ class WebhookCourier:
         """Carry out what becomes due, until cancelled; then what is under way is given up."""
         unwatch = self._engine.watch(self._look)
         under_way: set[asyncio.Task[None]] = set()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            under_way.discard(task)
+            self._wake.set()
+
         try:
             async with asyncio.TaskGroup() as group:
                 while True:
@@ -71,7 +76,7 @@ class WebhookCourier:
                     for post in self._engine.webhooks.take_due(now, most=free):
                         task = group.create_task(self._send(post))
                         under_way.add(task)
-                        task.add_done_callback(under_way.discard)
+                        task.add_done_callback(ended)
                     await self._sleep(full=len(under_way) >= self._most_at_once)
         finally:
             unwatch()
@@ -99,7 +104,6 @@ class WebhookCourier:
             _LOGGER.exception("a webhook could not be posted")
         finally:
             self._engine.webhooks.settle(post.number, status=status, now=self._clock())
-            self._wake.set()
 
 
 class WebhookSender:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from random import Random
 
@@ -86,9 +86,13 @@ class WebhookOutbox:
     Args:
         config: Where and how; ``None`` for no webhooks.
         seed: Seeds all that is drawn.
+        changed: Called when a post has ended.
     """
 
-    def __init__(self, config: WebhookConfig | None, *, seed: int) -> None:
+    def __init__(
+        self, config: WebhookConfig | None, *, seed: int, changed: Callable[[], None]
+    ) -> None:
+        self._changed = changed
         self.log: deque[LoggedPost] = deque(maxlen=WEBHOOK_LOG_LENGTH)
         # Never begun anew: a post of before a reset is not taken for one of after it.
         self._numbers = itertools.count(1)
@@ -222,12 +226,14 @@ class WebhookOutbox:
         planned = self._under_way.pop(number, None)
         if planned is None:  # of before a reset
             return
-        event, sent_at = planned.event, planned.sent_at
+        activation_id, at = planned.event.activation_id, planned.sent_at
         self.log.append(
-            LoggedPost(
-                sent_at, planned.kind, event.activation_id, planned.attempt, status, now - sent_at
-            )
+            LoggedPost(at, planned.kind, activation_id, planned.attempt, status, now - at)
         )
+        self._plan_retry(planned, status, now)
+        self._changed()
+
+    def _plan_retry(self, planned: _Planned, status: int | None, now: float) -> None:
         config = self._config
         if config is None or planned.kind is not PostKind.SMS or planned.url != config.url:
             return

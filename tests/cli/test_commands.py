@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
@@ -164,6 +165,35 @@ async def test_sandbox_says_where_it_is(start: Any, run: Run, environment: dict[
     assert (await process.end()).code == 0
 
 
+async def test_sandbox_posts_webhooks(start: Any) -> None:
+    """With a URL the sandbox tells of each SMS by a POST."""
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.put_nowait(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(receive, "127.0.0.1", 0) as receiver:
+        port = receiver.sockets[0].getsockname()[1]
+        url = f"http://127.0.0.1:{port}/hook/s3cret"
+        faults = ("--webhook-fault", "loss#2-", "--webhook-fault", "late=0-0.1")
+        process = await start("sandbox", "--port", "0", "--webhook-url", url, *faults)
+        base_url = (await process.line()).split()[3]
+        async with aiohttp.ClientSession(headers={"Authorization": "Bearer sandbox"}) as session:
+            body = {"country": "us", "service": "test-instant"}
+            for _ in range(2):
+                async with session.post(base_url + "numbers/purchase", json=body) as answer:
+                    assert answer.status == 200
+            head = await asyncio.wait_for(received.get(), 10)
+            async with session.get(base_url.removesuffix("api/v1/") + "_sandbox/webhooks") as log:
+                kinds = [entry["kind"] for entry in (await log.json())["webhooks"]]
+    assert head.startswith(b"POST /hook/s3cret HTTP/1.1\r\n")
+    assert "lost" in kinds
+    process.signal(2)
+    assert (await process.end()).code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -173,6 +203,11 @@ async def test_sandbox_says_where_it_is(start: Any, run: Run, environment: dict[
         ("--balance", "x"),
         ("--port", "99999"),
         ("--lifetime", "nan"),
+        ("--webhook-url", "ftp://127.0.0.1/x"),
+        ("--webhook-url", "http://192.0.2.1/x"),
+        ("--webhook-url", "http://127.0.0.1/x", "--webhook-secret", "x"),
+        ("--webhook-url", "http://127.0.0.1/x", "--webhook-fault", "lost"),
+        ("--webhook-fault", "loss"),
     ],
 )
 async def test_sandbox_with_bad_options(run: Run, arguments: tuple[str, ...]) -> None:
