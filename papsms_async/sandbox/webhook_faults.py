@@ -11,18 +11,7 @@ Notation of one fault, several are separated by commas or blanks::
 Without a frequency a fault strikes always. Events are the SMS that arrive; for forgeries they are
 the purchases, so that a forgery may come before the SMS, and for numbers that never get one.
 
-============== ===================================================================================
-kind           what happens; the value, default first
-============== ===================================================================================
-loss           no post
-late           the post leaves ``60`` seconds late, or as many as drawn from ``LOW-HIGH``
-duplicate      the post is made ``1`` time more (up to 10), within 2 s, whatever the answer was
-reorder        the post is held back until one for a later SMS was made, for ``5`` seconds at most
-replay         ``600`` seconds after the post the same bytes come again, old timestamp included
-forged_code    somebody posts a wrong code for the number, within ``10`` seconds of the purchase
-forged_id      somebody posts a code for an id that was never given, within ``10`` seconds
-forged_path    as ``forged_code``, but with a wrong guess in place of the URL's last segment
-============== ===================================================================================
+`WEBHOOK_KINDS` tells what each kind does.
 
 A forger never has the signing secret: forgeries are unsigned or signed with another key.
 """
@@ -38,7 +27,7 @@ from .triggers import Trigger
 
 
 class WebhookFaultKind(StrEnum):
-    """What goes wrong; see the module's table."""
+    """What goes wrong; see `WEBHOOK_KINDS`."""
 
     LOSS = "loss"
     LATE = "late"
@@ -54,6 +43,39 @@ class WebhookFaultKind(StrEnum):
         """Whether it is a forgery, which strikes purchases and not SMS."""
         return self in _FORGERIES
 
+
+WEBHOOK_KINDS: dict[WebhookFaultKind, tuple[str, str]] = {
+    WebhookFaultKind.LOSS: ("SMS", "no post"),
+    WebhookFaultKind.LATE: (
+        "SMS",
+        "the post leaves `60` seconds late, or as many as are drawn from `LOW-HIGH`",
+    ),
+    WebhookFaultKind.DUPLICATE: (
+        "SMS",
+        "the post is made `1` time more (up to 10), within 2 s, whatever the answer was",
+    ),
+    WebhookFaultKind.REORDER: (
+        "SMS",
+        "the post is held back until one for a later SMS was made, for `5` seconds at most",
+    ),
+    WebhookFaultKind.REPLAY: (
+        "SMS",
+        "`600` seconds after the post the same bytes come again, old timestamp included",
+    ),
+    WebhookFaultKind.FORGED_CODE: (
+        "purchase",
+        "somebody posts a wrong code for the number, within `10` seconds of the purchase",
+    ),
+    WebhookFaultKind.FORGED_ID: (
+        "purchase",
+        "somebody posts a code for an id that was never given, within `10` seconds",
+    ),
+    WebhookFaultKind.FORGED_PATH: (
+        "purchase",
+        "as `forged_code`, but with a wrong guess in place of the URL's last segment",
+    ),
+}
+"""Of each kind, which events it strikes and what happens; default values in backticks."""
 
 _FORGERIES = {
     WebhookFaultKind.FORGED_CODE,
@@ -78,7 +100,7 @@ class WebhookFault:
 
     Attributes:
         kind: What goes wrong.
-        low: Least value; see the module's table for what it counts.
+        low: Least value; see `WEBHOOK_KINDS` for what it counts.
         high: Greatest value; above ``low`` only where it is drawn evenly from between them.
         trigger: Which of its events it strikes.
         text: The notation it was read from.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
 
 from ..control import CONTROL_PATH
-from .parts import Responses, answered, described, query, taken
+from .parts import control, query, taken
 from .schemas import Json
-
-TAG = "Control"
+from .webhooks import WEBHOOK_CONTROLS
 
 _ROW = {
     "activation_id": "12345678",
@@ -58,42 +56,17 @@ _REQUEST = {
 }
 
 
-def _control(
-    operation_id: str,
-    summary: str,
-    description: str,
-    answer: tuple[str, object],
-    *,
-    fails: dict[int, str] | None = None,
-    **more: Any,
-) -> Json:
-    schema, example = answer
-    responses: Responses = {200: answered("Done.", schema, {"example": example})}
-    for status, said in sorted(({400: "the body is not JSON"} | (fails or {})).items()):
-        responses[status] = answered(
-            _MEANINGS[status], "ControlError", {"example": {"error": said}}
-        )
-    return described(
-        operation_id, TAG, summary, description, security=[], responses=responses, **more
-    )
-
-
-_MEANINGS = {
-    400: "The body or the query is not of its form.",
-    404: "Nobody can receive it.",
-}
-
 CONTROLS: dict[tuple[str, str], Json] = {
-    ("GET", "health"): _control(
+    ("GET", "health"): control(
         "getHealth",
         "Whether the sandbox answers",
         "Also how many requests to the service it has counted.",
         ("Health", {"ok": True, "requests": 3}),
     ),
-    ("GET", "faults"): _control(
+    ("GET", "faults"): control(
         "getFaults", "The faults in force", "As they are written.", ("Faults", _FAULTS)
     ),
-    ("PUT", "faults"): _control(
+    ("PUT", "faults"): control(
         "setFaults",
         "Replace the faults",
         "What goes wrong from now on, and how often; the table of faults says how it is written.",
@@ -107,16 +80,16 @@ CONTROLS: dict[tuple[str, str], Json] = {
             },
         ),
     ),
-    ("DELETE", "faults"): _control(
+    ("DELETE", "faults"): control(
         "removeFaults",
         "Remove all faults",
         "From now on nothing goes wrong.",
         ("Faults", {"faults": []}),
     ),
-    ("GET", "limit"): _control(
+    ("GET", "limit"): control(
         "getLimit", "The limit in force", "Of keys without one of their own.", ("Limit", _LIMIT)
     ),
-    ("PUT", "limit"): _control(
+    ("PUT", "limit"): control(
         "setLimit",
         "Replace the limit",
         "Every key starts anew.",
@@ -124,7 +97,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         fails={400: "not a limit: 'fast'"},
         requestBody=taken("NewLimit", {"example": _LIMIT}),
     ),
-    ("POST", "deliver"): _control(
+    ("POST", "deliver"): control(
         "deliverSms",
         "Let an SMS arrive",
         "It arrives now, for the holder of a phone number or for an activation, and replaces the"
@@ -142,7 +115,8 @@ CONTROLS: dict[tuple[str, str], Json] = {
             },
         ),
     ),
-    ("POST", "reset"): _control(
+    **WEBHOOK_CONTROLS,
+    ("POST", "reset"): control(
         "reset",
         "Begin again",
         "Balance, limit and faults are as after the start, and nothing is bought.",
@@ -150,13 +124,13 @@ CONTROLS: dict[tuple[str, str], Json] = {
         fails={400: "seed is a whole number"},
         requestBody=taken("Reset", {"example": {"seed": 7}}, required=False),
     ),
-    ("GET", "charge-log"): _control(
+    ("GET", "charge-log"): control(
         "getChargeLog",
         "Every charge, refund and finish",
         "Oldest first.",
         ("ChargeLog", {"charges": [_CHARGE]}),
     ),
-    ("GET", "activations"): _control(
+    ("GET", "activations"): control(
         "getActivations",
         "Every activation",
         "Oldest first.",
@@ -169,7 +143,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
             )
         ],
     ),
-    ("GET", "requests"): _control(
+    ("GET", "requests"): control(
         "getRequests",
         "The latest requests",
         "Oldest first; the control API's own are not among them.",
@@ -178,7 +152,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
             query("last", {"type": "integer", "minimum": 0, "default": 1000}, "How many at most.")
         ],
     ),
-    ("GET", "stats"): _control(
+    ("GET", "stats"): control(
         "getStats",
         "Counts, balance, busiest window",
         "Since the start or the last reset.",

@@ -10,8 +10,11 @@ from papsms_async._version import __version__
 from ..config import SandboxConfig
 from ..faults import KINDS
 from ..magic import OUTCOMES
+from ..webhook_faults import WEBHOOK_KINDS
 from . import control, service
+from .parts import CONTROL_TAG
 from .schemas import Json, Shapes, schemas
+from .webhooks import WEBHOOK_SCHEMAS
 
 _INTRODUCTION = """\
 An offline stand-in of the PapSMS API: it charges, refunds, limits, delays and fails as the service
@@ -44,6 +47,12 @@ A fault goes wrong with a request to the service, as often as it says:
 `finish`, `countries`, `any`, and `connect` with the kind `refuse` alone.
 """
 
+_WEBHOOK_FAULTS = """\
+What goes wrong with the webhooks that the sandbox posts, as often as it says:
+`KIND[=VALUE][@SHARE|#EVENT|#FIRST-LAST|#FIRST-]`, such as `loss@0.05` (one SMS in twenty is never
+told of) or `late=0-30` (each post leaves up to 30 s late). A forger never has the signing secret.
+"""
+
 
 def openapi_document(config: SandboxConfig | None = None) -> Json:
     """Return the document; the caller must not change it.
@@ -72,7 +81,7 @@ def _document(shapes: Shapes) -> Json:
         "security": [{"apiKey": []}],
         "tags": [
             {"name": service.TAG, "description": _SERVICE},
-            {"name": control.TAG, "description": _CONTROL},
+            {"name": CONTROL_TAG, "description": _CONTROL},
             {
                 "name": "Magic services",
                 "description": _MAGIC + _table(("Service", "Outcome"), OUTCOMES.items()),
@@ -85,11 +94,19 @@ def _document(shapes: Shapes) -> Json:
                     ((kind, *told) for kind, told in KINDS.items()),
                 ),
             },
+            {
+                "name": "Webhook faults",
+                "description": _WEBHOOK_FAULTS
+                + _table(
+                    ("Kind", "Strikes", "What happens; default values in code"),
+                    ((kind, *told) for kind, told in WEBHOOK_KINDS.items()),
+                ),
+            },
         ],
         "paths": service.service_paths(shapes) | control.control_paths(),
         "webhooks": service.webhooks(),
         "components": {
-            "schemas": schemas(shapes),
+            "schemas": schemas(shapes) | WEBHOOK_SCHEMAS,
             "responses": service.RARE,
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "description": "The API key."}

@@ -11,6 +11,12 @@ from ..answers import ErrorShape
 from .schemas import Json, ref
 
 JSON_TYPE = "application/json"
+CONTROL_TAG = "Control"
+
+_CONTROL_MEANINGS = {
+    400: "The body or the query is not of its form.",
+    404: "Nobody can receive it.",
+}
 
 Responses = dict[int | str, Json]
 """Answers by status, or by a range such as ``"5XX"``."""
@@ -74,3 +80,33 @@ def query(name: str, schema: Json, description: str) -> Json:
 def named(examples: Mapping[str, object]) -> Json:
     """Return examples as OpenAPI has them."""
     return {name: {"value": value} for name, value in examples.items()}
+
+
+def control(
+    operation_id: str,
+    summary: str,
+    description: str,
+    answer: tuple[str, object],
+    *,
+    fails: dict[int, str] | None = None,
+    **more: Any,
+) -> Json:
+    """Describe one endpoint of the control API.
+
+    Args:
+        operation_id: What generated clients call it.
+        summary: What it does, in a line.
+        description: The rest.
+        answer: The shape of the answer and an example.
+        fails: Sentences with which it may be refused, by status.
+        more: Other fields of an OpenAPI operation.
+    """
+    schema, example = answer
+    responses: Responses = {200: answered("Done.", schema, {"example": example})}
+    for status, said in sorted(({400: "the body is not JSON"} | (fails or {})).items()):
+        responses[status] = answered(
+            _CONTROL_MEANINGS[status], "ControlError", {"example": {"error": said}}
+        )
+    return described(
+        operation_id, CONTROL_TAG, summary, description, security=[], responses=responses, **more
+    )
