@@ -3,8 +3,9 @@
 The service (`service`) counts every arrival in an exact sliding window and answers 429 beyond it;
 requests and answers take a random time on their way. SMS come by a law (`laws`) from the instant at
 which the caller triggers them; callers come by a workload (`workloads`). Contenders drive the same
-world with the same draws, foremost this package's whole client and manager (`ours`). The judge
-(`score`) reads the service's own records and the callers' clocks.
+world with the same draws: this package's whole client and manager (`ours`), what people use today
+(`peers`), and one that knows when each SMS comes (`oracle`). The judge (`score`) reads the
+service's own records and the callers' clocks. `frontier` computes what polling can reach at best.
 
     from schedworld import Ours, measure
 

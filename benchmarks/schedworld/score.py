@@ -17,8 +17,9 @@ class Score:
 
     Attributes:
         jobs: Verifications that were wanted.
-        completed: Numbers whose finish as completed the service has.
-        per_minute: Completions a minute, from the start to the last of them.
+        completed: Verifications whose caller had the SMS and whose number was completed.
+        per_minute: Completions a minute, from the start to the last of them; in a run that was
+            broken off, to its end.
         seconds: From the start until nothing was owed any more.
         requests: Requests that reached the service.
         per_completion: Those for each completion.
@@ -55,8 +56,11 @@ def judge(
 ) -> Score:
     """Return the figures of a run that is over; of jobs that were never begun nothing is said."""
     jobs = [job for job in jobs if not job.interactive or job.asked_at == job.asked_at]
-    completed = [n for n in service.numbers.values() if n.finished == "completed"]
-    ended = max((n.finished_at for n in completed if n.finished_at == n.finished_at), default=0.0)
+    finished = [service.numbers[job.numbers[-1]] for job in jobs if job.had_at is not None]
+    completed = [number for number in finished if number.finished == "completed"]
+    ended = max((number.finished_at for number in completed), default=0.0)
+    if any(job.had_at is None and not job.numbers for job in jobs):
+        ended = seconds
     delays = sorted(job.had_at - job.sms_at for job in jobs if job.had_at is not None)
     beside = [job for job in jobs if job.interactive and job.triggered_at == job.triggered_at]
     return Score(

@@ -88,8 +88,6 @@ class Service:
         self.numbers: dict[str, Number] = {}
         self.arrivals: list[float] = []
         self.refused = 0
-        self.count = {"purchase": 0, "status": 0, "finish": 0}
-        self.on_sms: Callable[[str, str, str], None] | None = None
         self._recent: deque[float] = deque(maxlen=requests)
         self._rng = random.Random(f"road {seed}")
         self._ids = itertools.count(10_000_000)
@@ -127,9 +125,16 @@ class Service:
             self.refused += 1
             return Reply(429, {})
         outage = self.law.outage
-        if outage is not None and outage[0] <= now < outage[1]:
-            return Reply(503, {}) if self._rng.random() < 0.5 else None
-        self.count[what] += 1
+        if outage is None or not outage[0] <= now < outage[1]:
+            return self._carry_out(what, activation_id, word, now)
+        match self._rng.randrange(3):
+            case 0:
+                return Reply(503, {})
+            case 1:
+                self._carry_out(what, activation_id, word, now)
+        return None
+
+    def _carry_out(self, what: str, activation_id: str, word: str, now: float) -> Reply:
         if what == "purchase":
             activation_id = str(next(self._ids))
             self.numbers[activation_id] = Number(now)
@@ -140,11 +145,10 @@ class Service:
                 return Reply(200, {"sms_at": number.sms_at})
             return Reply(200, {"sms_at": None})
         if number.finished is None:
-            number.finished = word
             if word == "cancelled" and number.sms_at <= now:
-                number.finished = "completed"
+                # It was paid for when the SMS came.
                 return Reply(409, {})
-            number.finished_at = now
+            number.finished, number.finished_at = word, now
         return Reply(200, {})
 
     def trigger(self, job: Job, activation_id: str) -> None:
