@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from typing import TYPE_CHECKING
 
 from papsms_async.errors import ConfigurationError
-from papsms_async.models import VerificationRequest, VerificationResult
+from papsms_async.models import Priority, VerificationRequest, VerificationResult
 
 if TYPE_CHECKING:
     from papsms_async.live import Flow
@@ -18,10 +18,10 @@ Requests = Iterable[VerificationRequest | str] | AsyncIterable[VerificationReque
 
 
 async def run_all(
-    manager: ActivationManager, requests: Requests, flow: Flow | None
+    manager: ActivationManager, requests: Requests, flow: Flow | None, priority: Priority
 ) -> AsyncGenerator[VerificationResult, None]:
     """Run every request and yield each result as it ends; see `ActivationManager.run`."""
-    run = _Run(manager, requests, flow)
+    run = _Run(manager, requests, flow, priority)
     try:
         while (task := await run.next_ended()) is not None:
             yield task.result()
@@ -30,10 +30,17 @@ async def run_all(
 
 
 class _Run:
-    def __init__(self, manager: ActivationManager, requests: Requests, flow: Flow | None) -> None:
+    def __init__(
+        self,
+        manager: ActivationManager,
+        requests: Requests,
+        flow: Flow | None,
+        priority: Priority,
+    ) -> None:
         self._manager = manager
         self._requests = requests
         self._flow = flow
+        self._priority = priority
         # In the order of their begin, so that equal runs do equal things in equal order.
         self._running: dict[asyncio.Task[VerificationResult], None] = {}
         self._ended: deque[asyncio.Task[VerificationResult]] = deque()
@@ -102,7 +109,8 @@ class _Run:
 
     def _start(self, request: VerificationRequest) -> None:
         task = asyncio.create_task(
-            self._manager.verify(request, flow=self._flow), name="papsms verification"
+            self._manager.verify(request, flow=self._flow, priority=self._priority),
+            name="papsms verification",
         )
         self._running[task] = None
         task.add_done_callback(self._on_end)

@@ -59,10 +59,12 @@ class Rank(IntEnum):
     """A status call that is due, or that a caller awaits: waiting costs somebody time."""
     CALL = 2
     """Any other call that a caller awaits."""
-    FINISH = 3
+    BULK_POLL = 3
+    """A status call that is due, of one among many; and an interactive purchase."""
+    FINISH = 4
     """A finish: the caller already has what it wanted."""
-    PURCHASE = 4
-    """A purchase: it takes what is left, so that running activations never starve."""
+    PURCHASE = 5
+    """A bulk purchase: it takes what is left, so that running activations never starve."""
 
 
 class KeyRing:
@@ -167,6 +169,7 @@ class Dispatcher:
         due: float | None = None,
         urgent_at: float | None = None,
         attempts: int | None = None,
+        acquire: Callable[[], Awaitable[Permit]] | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
         last_check: Callable[[], None] | None = None,
         on_wire: Callable[[bool], None] | None = None,
@@ -180,6 +183,8 @@ class Dispatcher:
             due: Loop time by which it is ordered within its rank; ``None`` means now.
             urgent_at: Loop time from which on it goes before everything else.
             attempts: How often to try; 429 answers and refused keys don't count.
+            acquire: Gives the permit of each attempt, where somebody else decides who is next;
+                ``None`` waits for one by rank.
             prepare: Awaited once, with the first permit in hand and before anything is sent. If it
                 raises, nothing is sent.
             last_check: Called in the very step in which an attempt leaves. If it raises, it does
@@ -193,7 +198,7 @@ class Dispatcher:
         limit = self._attempts if attempts is None else attempts
         failures = rate_limits = refused_keys = 0
         while True:
-            permit = await self._permit(rank, due, urgent_at)
+            permit = await (self._permit(rank, due, urgent_at) if acquire is None else acquire())
             try:
                 if prepare is not None:
                     await prepare()

@@ -131,7 +131,7 @@ class ActivationBlock:
         self,
         live: LiveNumbers,
         request: VerificationRequest,
-        order: Callable[[VerificationRequest], Order],
+        order: Callable[[], Order],
     ) -> None:
         self.request = request
         self.tracked: Tracked | None = None
@@ -172,7 +172,7 @@ class ActivationBlock:
     async def __aenter__(self) -> LiveActivation:
         if self._order is not None:
             raise ManagerClosedError("A block can be entered once; call activate() again.")
-        order = self._order = self._begin(self.request)
+        order = self._order = self._begin()
         assert order.task is not None  # noqa: S101 - the order has just been begun
         try:
             await asyncio.wait({order.task})

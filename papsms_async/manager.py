@@ -32,12 +32,15 @@ from papsms_async.live import ActivationBlock, Flow, ResumedBlock
 from papsms_async.models import (
     Budget,
     Outcome,
+    Priority,
     TenantLimits,
     VerificationRequest,
     VerificationResult,
+    as_priority,
     check_timeout,
 )
 from papsms_async.parts import Parts
+from papsms_async.purchase_line import TenantWeights
 from papsms_async.purchasing import Order
 from papsms_async.recovery import RecoveryReport
 from papsms_async.results import result_of
@@ -68,6 +71,9 @@ class ActivationManager:
         webhook: Reserved; webhooks can't be received yet, the SMS is polled for.
         tenant_limits: What each tenant may do: one value for all, or a function of the tenant's
             name. Counted in the ledger, so also across processes.
+        tenant_weights: How tenants share the purchases of one priority while they wait for them: a
+            mapping of names to weights, such as ``{"a": 2.0}``, or a function of the name. Who is
+            not named, and requests without a tenant together, weigh 1.
         drain_timeout: Seconds that closing waits for finishes that are owed.
         lease: Seconds, above 0, after which another process may take over what this one drove, once
             it is dead, stopped or cut off from the ledger. Renewed three times as often.
@@ -88,6 +94,7 @@ class ActivationManager:
         budget: Budget | None = None,
         webhook: None = None,
         tenant_limits: TenantLimits | Callable[[str], TenantLimits | None] | None = None,
+        tenant_weights: TenantWeights | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
         lease: float = LEASE,
         clock: Callable[[], datetime] | None = None,
@@ -125,6 +132,7 @@ class ActivationManager:
             self._shared,
             max_in_flight=max_in_flight,
             sms_timeout=self.sms_timeout,
+            tenant_weights=tenant_weights,
             rng=rng,
             check_open=self._require_open,
         )
@@ -213,6 +221,7 @@ class ActivationManager:
         reference: str | None = None,
         tenant: str | None = None,
         sms_timeout: float | None = None,
+        priority: Priority | str = Priority.INTERACTIVE,
     ) -> ActivationBlock:
         """Buy a number for the length of an ``async with`` block.
 
@@ -227,6 +236,7 @@ class ActivationManager:
             reference: Your own name for it.
             tenant: On whose behalf it runs.
             sms_timeout: Seconds to wait for the SMS; ``None`` takes the manager's.
+            priority: Who goes first, where the request itself does not say.
 
         Returns:
             A block that gives a `LiveActivation`.
@@ -237,7 +247,7 @@ class ActivationManager:
             PapSMSError: On entering: it could not be bought otherwise.
         """
         request = _request(service, country, fallbacks, reference, tenant, sms_timeout)
-        return ActivationBlock(self._parts.live, request, self._order)
+        return self._block(request, priority)
 
     async def verify(
         self,
@@ -249,6 +259,7 @@ class ActivationManager:
         reference: str | None = None,
         tenant: str | None = None,
         sms_timeout: float | None = None,
+        priority: Priority | str = Priority.INTERACTIVE,
     ) -> VerificationResult:
         """Run one verification and tell what became of it; errors are part of the result.
 
@@ -261,6 +272,7 @@ class ActivationManager:
             reference: Your own name for it.
             tenant: On whose behalf it runs.
             sms_timeout: Seconds to wait for the SMS; ``None`` takes the manager's.
+            priority: Who goes first, where the request itself does not say.
 
         Raises:
             ConfigurationError: An argument can't be used; nothing was bought.
@@ -268,7 +280,7 @@ class ActivationManager:
         """
         request = _request(service, country, fallbacks, reference, tenant, sms_timeout)
         self._require_open()
-        block = ActivationBlock(self._parts.live, request, self._order)
+        block = self._block(request, priority)
         started_at = self._shared.clock()
         value, failure = await block.run(flow)
         result = result_of(
@@ -297,6 +309,7 @@ class ActivationManager:
         requests: Iterable[VerificationRequest | str] | AsyncIterable[VerificationRequest | str],
         *,
         flow: Flow | None = None,
+        priority: Priority | str = Priority.BULK,
     ) -> AsyncGenerator[VerificationResult, None]:
         """Run many verifications, and give each result as it ends.
 
@@ -308,9 +321,10 @@ class ActivationManager:
         Args:
             requests: Requests, or names of services, as any iterable or async iterable.
             flow: As for `verify`.
+            priority: Who goes first, where a request itself does not say.
         """
         self._require_open()
-        return run_all(self, requests, flow)
+        return run_all(self, requests, flow, as_priority(priority))
 
     async def recover(self, *, dry_run: bool = False, wait: bool = True) -> RecoveryReport:
         """Bring to its end what an earlier process left behind in the ledger.
@@ -361,7 +375,8 @@ class ActivationManager:
         Raises:
             PapSMSError: It could not be bought; ``money`` says whether it was charged.
         """
-        async with self.activate(service, country) as activation:
+        block = self.activate(service, country, priority=Priority.BULK)
+        async with block as activation:
             return await activation.detach()
 
     async def advance(self, intent_id: str) -> float | None:
@@ -420,9 +435,14 @@ class ActivationManager:
         if self._state != "open":
             raise ManagerClosedError("The manager is closed; make a new one.")
 
-    def _order(self, request: VerificationRequest) -> Order:
-        self._require_open()
-        return self._parts.purchasing.order(request)
+    def _block(self, request: VerificationRequest, priority: Priority | str) -> ActivationBlock:
+        mine = as_priority(priority) if request.priority is None else request.priority
+
+        def order() -> Order:
+            self._require_open()
+            return self._parts.purchasing.order(request, mine)
+
+        return ActivationBlock(self._parts.live, request, order)
 
 
 def _request(

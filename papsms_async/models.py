@@ -220,6 +220,29 @@ def _countries(value: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(_word("fallback country", word).lower() for word in words)
 
 
+class Priority(StrEnum):
+    """Who goes first: to a permit, and to a place among the activations in flight."""
+
+    INTERACTIVE = "interactive"
+    """Somebody waits for it. The default of `activate` and `verify`."""
+    BULK = "bulk"
+    """One of many that are to be done in time. The default of `run` and `submit`."""
+
+
+def as_priority(value: Priority | str) -> Priority:
+    """Return ``value`` as a priority.
+
+    Raises:
+        ConfigurationError: There is no such priority.
+    """
+    try:
+        return Priority(value)
+    except ValueError:
+        raise ConfigurationError(
+            f"The priority must be 'interactive' or 'bulk', not {value!r}."
+        ) from None
+
+
 @attrs.frozen
 class VerificationRequest:
     """One verification that is wanted.
@@ -229,8 +252,9 @@ class VerificationRequest:
         country: Two-letter country code.
         fallbacks: Countries that are tried in turn when ``country`` has no number.
         reference: The caller's own name for it, kept on results, events and in the ledger.
-        tenant: On whose behalf it runs, for limits and reports by tenant.
+        tenant: On whose behalf it runs, for shares, limits and reports by tenant.
         sms_timeout: Seconds to wait for the SMS; ``None`` takes the manager's.
+        priority: Who goes first; ``None`` takes the call's.
 
     Raises:
         ConfigurationError: A value can't be used.
@@ -242,6 +266,9 @@ class VerificationRequest:
     reference: str | None = attrs.field(default=None, kw_only=True)
     tenant: str | None = attrs.field(default=None, kw_only=True)
     sms_timeout: float | None = attrs.field(default=None, kw_only=True)
+    priority: Priority | None = attrs.field(
+        default=None, kw_only=True, converter=attrs.converters.optional(as_priority)
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.sms_timeout is not None:

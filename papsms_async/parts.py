@@ -12,6 +12,7 @@ from papsms_async.client import PapSMSClient
 from papsms_async.errors import LedgerError
 from papsms_async.live import RELEASE_TASK, LiveNumbers
 from papsms_async.poller import Poller
+from papsms_async.purchase_line import TenantWeights
 from papsms_async.purchasing import Purchasing
 from papsms_async.release import ReleaseDesk
 from papsms_async.stepping import Stepper
@@ -33,6 +34,7 @@ class Parts:
         shared: What the parts share.
         max_in_flight: How many activations there may be at once.
         sms_timeout: Seconds to wait for an SMS where a request names none.
+        tenant_weights: Shares of tenants among purchases of equal priority.
         rng: Randomness of pauses and of intent ids; ``None`` for chance.
         check_open: Raises where the manager is not open.
 
@@ -47,23 +49,31 @@ class Parts:
         *,
         max_in_flight: int,
         sms_timeout: float,
+        tenant_weights: TenantWeights | None,
         rng: random.Random | None,
         check_open: Callable[[], None],
     ) -> None:
         dispatcher = client.dispatcher
-        limit = client.rate_limit
+        supply = client.rate_limit.requests / client.rate_limit.per
         self.shared = shared
         self.endless = 0
         self.tasks = OwnedTasks()
         self.desk = ReleaseDesk(dispatcher, self.tasks, shared, rng=rng)
         self.purchasing = Purchasing(
-            dispatcher, self.tasks, shared, self.desk, max_in_flight=max_in_flight, rng=rng
+            dispatcher,
+            self.tasks,
+            shared,
+            self.desk,
+            supply=supply,
+            max_in_flight=max_in_flight,
+            tenant_weights=tenant_weights,
+            rng=rng,
         )
         self.poller = Poller(
             dispatcher,
             self.tasks,
             shared,
-            supply=limit.requests / limit.per,
+            supply=supply,
             max_in_flight=max_in_flight,
             sms_timeout=sms_timeout,
         )

@@ -41,7 +41,7 @@ from papsms_async.errors import (
 )
 from papsms_async.events import EventKind
 from papsms_async.lifecycle import Event, State
-from papsms_async.models import ActivationStatus, Sms, Status, VerificationRequest
+from papsms_async.models import ActivationStatus, Priority, Sms, Status, VerificationRequest
 from papsms_async.polling import (
     InFlight,
     PriceController,
@@ -65,6 +65,7 @@ GRACE_SHARE = 0.1
 """Share of the timeout for which the last poll is repeated while the service can't be reached."""
 MISSES = 3
 """Polls in a row that may find no such activation before it is believed."""
+_RANKS = {Priority.INTERACTIVE: Rank.POLL, Priority.BULK: Rank.BULK_POLL}
 _EPSILON = 1e-6
 
 
@@ -320,7 +321,7 @@ class Poller:
                 status = await self._dispatcher.call(
                     status_request(tracked.activation.activation_id),
                     partial(read_status, activation_id=tracked.activation.activation_id),
-                    rank=Rank.POLL,
+                    rank=_RANKS[tracked.priority],
                     due=due,
                     attempts=1,
                     prepare=permitted,

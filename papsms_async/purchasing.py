@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from papsms_async.client import purchase_error
-from papsms_async.dispatcher import Dispatcher, Rank
+from papsms_async.dispatcher import Dispatcher
 from papsms_async.errors import (
     AccountError,
     AuthenticationError,
@@ -24,8 +24,9 @@ from papsms_async.errors import (
 from papsms_async.events import EventKind
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import Event, State
-from papsms_async.models import Activation, TenantLimits, VerificationRequest
+from papsms_async.models import Activation, Priority, TenantLimits, VerificationRequest
 from papsms_async.protocol import purchase_request, read_purchase
+from papsms_async.purchase_line import Buyer, PurchaseLine, TenantWeights
 from papsms_async.tasks import OwnedTasks, see_through
 from papsms_async.tracking import Releaser, Shared, Tracked
 
@@ -39,33 +40,26 @@ class Order:
     """One purchase on its way, fallbacks included.
 
     Attributes:
+        request: What is wanted.
+        buyer: Its part in the line.
         attempts: How many purchases were tried so far.
         abandoned: Whether its caller is gone.
         on_wire: Whether a purchase may have reached the service and its answer is awaited.
         busy: Whether it must not be cancelled: a write or an answer is at stake.
     """
 
-    def __init__(self, request: VerificationRequest, slots: asyncio.Semaphore) -> None:
+    def __init__(self, request: VerificationRequest, buyer: Buyer) -> None:
         self.request = request
-        self._slots: asyncio.Semaphore | None = slots
-        self.has_slot = False
+        self.buyer = buyer
         self.attempts = 0
         self.abandoned = False
         self.on_wire = False
         self.busy = False
         self.task: asyncio.Task[Tracked] | None = None
 
-    async def take_slot(self) -> None:
-        """Wait for a place among the activations in flight."""
-        if self._slots is not None:
-            await self._slots.acquire()
-            self.has_slot = True
-
     def free_slot(self) -> None:
-        """Give the place to the next; safe to call twice."""
-        if self.has_slot and self._slots is not None:
-            self.has_slot = False
-            self._slots.release()
+        """Give its place among the activations in flight to the next; safe to call twice."""
+        self.buyer.leave()
 
     def abandon(self) -> None:
         """The caller is gone: don't buy, or, if that is too late, release what was bought."""
@@ -84,7 +78,9 @@ class Purchasing:
         tasks: Owns the tasks that purchases run in.
         shared: What the manager's parts share.
         releaser: Releases what was bought for nobody.
+        supply: Requests a second that the quota gives.
         max_in_flight: How many activations there may be at once.
+        tenant_weights: Shares of tenants among purchases of equal priority.
         rng: Where intent ids come from; ``None`` for ids that are unique in the world.
     """
 
@@ -95,11 +91,19 @@ class Purchasing:
         shared: Shared,
         releaser: Releaser,
         *,
+        supply: float,
         max_in_flight: int,
+        tenant_weights: TenantWeights | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._rng = rng
-        self._slots = asyncio.Semaphore(max_in_flight)
+        self.places = PurchaseLine(
+            dispatcher.quota,
+            tasks,
+            places=max_in_flight,
+            supply=supply,
+            weights=tenant_weights,
+        )
         self._dispatcher = dispatcher
         self._tasks = tasks
         self._shared = shared
@@ -123,12 +127,19 @@ class Purchasing:
             if not order.busy:
                 order.abandon()
 
-    def order(self, request: VerificationRequest) -> Order:
+    def order(self, request: VerificationRequest, priority: Priority) -> Order:
         """Start to buy a number for ``request``; the order's task has it, or the error.
 
-        The order holds a place in flight from before its purchase until `Order.free_slot`.
+        The order holds a place in flight from its first permit until `Order.free_slot`.
+
+        Args:
+            request: What is wanted.
+            priority: Who goes first.
+
+        Raises:
+            ConfigurationError: The weight of the request's tenant can't be used.
         """
-        order = Order(request, self._slots)
+        order = Order(request, self.places.buyer(request.tenant, priority))
         self._orders[order] = None
         self._shared.publish(EventKind.QUEUED, request)
         order.task = self._tasks.spawn(self._buy(order), name="papsms purchase")
@@ -141,7 +152,6 @@ class Purchasing:
             order.free_slot()
 
     async def _buy(self, order: Order) -> Tracked:
-        await order.take_slot()
         unavailable: UnavailableError | None = None
         for country in order.request.countries:
             try:
@@ -174,7 +184,9 @@ class Purchasing:
             created_at=now,
             updated_at=now,
         )
-        tracked = Tracked(entry, request, self._shared, self._releaser)
+        tracked = Tracked(
+            entry, request, self._shared, self._releaser, priority=order.buyer.priority
+        )
         written = False
 
         async def write_intent() -> None:
@@ -213,7 +225,7 @@ class Purchasing:
             activation = await self._dispatcher.call(
                 purchase_request(request.service, country),
                 partial(read_purchase, service=request.service, country=country),
-                rank=Rank.PURCHASE,
+                acquire=order.buyer.permit,
                 prepare=write_intent,
                 last_check=tracked.check_ours,
                 on_wire=mark,

@@ -20,7 +20,14 @@ from papsms_async.events import EventHub, EventKind, VerificationEvent
 from papsms_async.leases import Leases
 from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import TERMINAL, Effect, Event, State, step
-from papsms_async.models import Activation, Budget, Sms, TenantLimits, VerificationRequest
+from papsms_async.models import (
+    Activation,
+    Budget,
+    Priority,
+    Sms,
+    TenantLimits,
+    VerificationRequest,
+)
 
 _log = logging.getLogger("papsms_async")
 
@@ -85,6 +92,7 @@ class Tracked:
         shared: What the manager's parts share.
         releaser: Takes on the finish once it is owed.
         counted: Whether it counts in this process's spending; not if another one bought it.
+        priority: Who goes first.
     """
 
     def __init__(
@@ -95,6 +103,7 @@ class Tracked:
         releaser: Releaser,
         *,
         counted: bool = True,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> None:
         self.entry = entry
         # What the ledger has, while a write failed: the state, and the changes that it lacks.
@@ -102,6 +111,7 @@ class Tracked:
         self._unwritten: dict[str, Any] = {}
         self._counted = counted
         self.request = request
+        self.priority = priority
         self.purchased_at: datetime | None = None
         self.sms_at: datetime | None = None
         self.wait_error: PapSMSError | None = None

@@ -72,7 +72,12 @@ def test_readme_example_runs_as_it_stands(tmp_path):
 
 @pytest.mark.skipif(not README.exists(), reason="the README is not beside the tests")
 def test_readme_names_files_that_exist():
-    """Files that the README points to are there."""
-    named = re.findall(r"`(papsms_async/[\w/]+\.py)`", README.read_text())
-    assert named
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    """Files and folders that the README points to, those of its table among them, are there."""
+    text = README.read_text()
+    table = re.search(r"^\| files in `papsms_async/` \|.*?\n\n", text, re.MULTILINE | re.DOTALL)
+    assert table
+    named = re.findall(r"^\| (`[^|]+`) \|", table[0], re.MULTILINE)
+    files = [f"papsms_async/{name}" for cell in named for name in re.findall(r"`([^`]+)`", cell)]
+    files += re.findall(r"`(papsms_async/[\w/]+\.py)`", text)
+    assert len(files) > 40
+    assert [name for name in files if not list(ROOT.glob(name))] == []

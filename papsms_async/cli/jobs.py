@@ -1,9 +1,9 @@
 """The input of ``papsms run``: rows of a CSV or JSON Lines file as requests.
 
 The columns are ``service`` (needed), ``country``, ``fallbacks`` (separated by ``|``, ``;`` or
-blanks), ``reference``, ``tenant`` and ``sms_timeout`` (seconds). A column that begins with ``x_``
-is a note of the user's; any other unknown one is a problem, because ``contry`` must not be ignored
-in silence. Whatever the bytes are, reading gives jobs and problems and never fails.
+blanks), ``reference``, ``tenant``, ``sms_timeout`` (seconds) and ``priority``. A column that begins
+with ``x_`` is a note of the user's; any other unknown one is a problem, because ``contry`` must not
+be ignored in silence. Whatever the bytes are, reading gives jobs and problems and never fails.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import attrs
 
 from papsms_async.errors import ConfigurationError
-from papsms_async.models import VerificationRequest, check_timeout
+from papsms_async.models import Priority, VerificationRequest, check_timeout
 
-COLUMNS = ("service", "country", "fallbacks", "reference", "tenant", "sms_timeout")
+COLUMNS = ("service", "country", "fallbacks", "reference", "tenant", "sms_timeout", "priority")
 """The columns that have a meaning."""
 
 LONGEST_NOTE = 500
@@ -124,6 +124,7 @@ def read_job(
         "reference": _note,
         "tenant": _note,
         "sms_timeout": _seconds,
+        "priority": _priority,
     }
     for name, reader in readers.items():
         value = values.get(name)
@@ -191,3 +192,10 @@ def _seconds(value: Any) -> float:
     if math.isnan(number):
         raise ValueError(f"not a number of seconds, such as 90: {clip(value)}")
     return check_timeout("sms_timeout", number)
+
+
+def _priority(value: Any) -> Priority:
+    word = value.strip().lower() if isinstance(value, str) else value
+    if word not in tuple(Priority):
+        raise ValueError(f"not a priority, interactive or bulk: {clip(value)}")
+    return Priority(word)

@@ -30,6 +30,7 @@ from papsms_async.cli.settings import (
     database,
     open_manager,
     rate_limit,
+    weights,
 )
 from papsms_async.cli.sinks import JsonSink
 from papsms_async.cli.source import Stream, read_jobs, stdin_lines
@@ -150,6 +151,13 @@ _SECONDS = click.FloatRange(0, 86_400, min_open=True)
 @click.option(
     "--worst-price", metavar="USD", help="Most that one number can cost [3.00, or --max-spend]."
 )
+@click.option(
+    "--tenant-weight",
+    "tenant_weights",
+    multiple=True,
+    metavar="T=W",
+    help="Share of tenant T among the rows that wait, such as acme=2; 1 for all others.",
+)
 @click.option("--limit", metavar="N/Ws", help="Limit of the key [60/60s; env: PAPSMS_LIMIT].")
 @click.option(
     "--profile",
@@ -190,6 +198,7 @@ def run_command(
     max_in_flight: int | None,
     max_spend: str | None,
     worst_price: str | None,
+    tenant_weights: tuple[str, ...],
     limit: str | None,
     profile: str | None,
     database_: str | None,
@@ -200,8 +209,9 @@ def run_command(
     """Verify every row of JOBS, many at once.
 
     JOBS is a CSV file whose first line names the columns, or JSON Lines; - is standard input. The
-    columns are service (needed), country, fallbacks (such as gb|de), reference, tenant and
-    sms_timeout. All rows are checked before anything is bought.
+    columns are service (needed), country, fallbacks (such as gb|de), reference, tenant, sms_timeout
+    and priority (interactive goes before bulk, which a row is that does not say). All rows are
+    checked before anything is bought.
 
     Results are JSON Lines: line, reference, tenant, service, country, outcome, activation_id,
     phone_number, code, full_text, cost, cost_uncertain, attempts, error, public_message,
@@ -231,6 +241,7 @@ def run_command(
             "sms_timeout": timeout,
             "database": database(database_),
             "budget": spending,
+            "tenant_weights": weights(tenant_weights),
         },
         drain=drain,
         progress=not no_progress,

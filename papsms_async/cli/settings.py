@@ -8,7 +8,7 @@ command line can be read by everybody on the machine.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +156,24 @@ def budget(max_spend: str | None, worst_price: str | None) -> Budget | None:
     if whole.worst_price > limit:
         raise CommandError("--worst-price is above --max-spend: nothing could be bought")
     return whole
+
+
+def weights(words: Iterable[str]) -> dict[str, float] | None:
+    """Return the weights of tenants that ``T=W`` name, if any.
+
+    Raises:
+        CommandError: One is not of its form.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        tenant, separator, weight = word.rpartition("=")
+        try:
+            found[tenant.strip()] = float(weight)
+        except ValueError:
+            separator = ""
+        if not separator or not tenant.strip():
+            raise CommandError(f"--tenant-weight looks like acme=2, not {word!r}")
+    return found or None
 
 
 def database(option: str | None) -> str | None:

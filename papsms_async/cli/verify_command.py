@@ -67,7 +67,7 @@ def verify_command(
     The number is printed as soon as it is there: use it, and the code follows. With an SMS it is
     completed, without one it is given back for a refund. Exit status 0 means completed.
     """
-    job = Job(service, country, fallbacks=fallbacks, sms_timeout=timeout)
+    job = Job(service, country, fallbacks=fallbacks, sms_timeout=timeout, priority="interactive")
     flow = make_flow(exec_command, exec_after_sms, exec_timeout)
     rate = rate_limit(limit)
 

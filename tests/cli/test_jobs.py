@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +24,8 @@ def read(data: bytes, format: JobFormat | None = None, *, ignore: bool = False) 
 def test_csv_row_has_all_columns() -> None:
     """Every known column of a CSV file reaches the job."""
     file = read(
-        b"service,country,fallbacks,reference,tenant,sms_timeout\n"
-        b"whatsapp,US,gb|de;fr in,ref-1,acme,90.5\n"
+        b"service,country,fallbacks,reference,tenant,sms_timeout,priority\n"
+        b"whatsapp,US,gb|de;fr in,ref-1,acme,90.5,Interactive\n"
     )
     assert file.problems == ()
     assert file.jobs == (
@@ -35,6 +36,7 @@ def test_csv_row_has_all_columns() -> None:
             reference="ref-1",
             tenant="acme",
             sms_timeout=90.5,
+            priority="interactive",
             line=2,
         ),
     )
@@ -48,11 +50,13 @@ def test_json_lines_row_has_all_columns() -> None:
         "fallbacks": ["gb", "de"],
         "reference": 7,
         "sms_timeout": 60,
+        "priority": "bulk",
         "x_note": {"any": "thing"},
     }
     file = read(json.dumps(row).encode())
     assert file.problems == ()
-    assert file.jobs == (Job("x", fallbacks=("gb", "de"), reference="7", sms_timeout=60.0, line=1),)
+    expected = Job("x", fallbacks=("gb", "de"), reference="7", sms_timeout=60.0, line=1)
+    assert file.jobs == (attrs.evolve(expected, priority="bulk"),)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +104,8 @@ def test_spellings_that_are_understood(data: bytes, lines: list[int] | None) -> 
         (b"service,sms_timeout\na,0\n", "line 2, column 2 (sms_timeout): sms_timeout must be"),
         (b"service,sms_timeout\na,99999999\n", "line 2, column 2 (sms_timeout): sms_timeout"),
         ("service,sms_timeout\na,١٢\n".encode(), "line 2, column 2 (sms_timeout): not a number"),
+        (b"service,priority\na,first\n", "line 2, column 2 (priority): not a priority"),
+        (b'{"service":"a","priority":[1]}', "line 1, key 'priority': not a priority"),
         (b"service\na\xff\n", "line 2, character 2: not UTF-8 (byte 0xff)"),
         (b"service\na\0b\n", "line 2, character 2: a NUL character"),
         ("service\na\n".encode("utf-16"), "line 1: the file is UTF-16 or UTF-32"),

@@ -396,3 +396,21 @@ async def test_secrets_are_in_no_log(
         assert activation.sms_text not in ended.err
         assert activation.sms_code is not None
         assert activation.sms_code not in ended.err
+
+
+async def test_rows_have_priorities_and_tenants_have_weights(
+    run: Run, service: SandboxEngine, tmp_path: Path
+) -> None:
+    """A column and an option say who goes first; a weight that is none buys nothing."""
+    (tmp_path / "jobs.csv").write_text(
+        "service,tenant,priority\ntest-instant,acme,\ntest-instant,other,interactive\n"
+    )
+    ended = await run("run", "jobs.csv", "--timeout", "3", "--tenant-weight", "acme=2.5")
+    assert ended.code == 0
+    assert {record["tenant"] for record in ended.records} == {"acme", "other"}
+    bought = len(service.activations)
+    for word in ("acme", "acme=", "=2", "acme=two", "acme=-1", "acme=nan"):
+        refused = await run("run", "jobs.csv", "--tenant-weight", word)
+        assert refused.code == 2
+        assert "acme" in refused.sentences[0] or "=2" in refused.sentences[0]
+    assert len(service.activations) == bought

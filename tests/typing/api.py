@@ -17,6 +17,7 @@ from papsms_async import (
     Outcome,
     PapSMSClient,
     PapSMSError,
+    Priority,
     RateLimit,
     Sms,
     VerificationEvent,
@@ -65,15 +66,18 @@ async def managed() -> None:
             sms_timeout=60,
             database="sqlite:///papsms.db",
             budget=Budget(20, "0.8"),
+            tenant_weights={"t": 2.0},
         ) as manager,
     ):
-        async with manager.activate("whatsapp", "us", sms_timeout=120) as activation:
+        urgent = Priority.INTERACTIVE
+        async with manager.activate("whatsapp", "us", priority=urgent) as activation:
             assert_type(activation, LiveActivation)
         result = await manager.verify("whatsapp", flow=sign_up, fallbacks=["gb"])
         assert_type(result, VerificationResult)
         assert_type(result.outcome, Outcome)
-        requests = [VerificationRequest("whatsapp", "us", reference="1", tenant="t")]
-        async for each in manager.run(requests, flow=sign_up):
+        request = VerificationRequest("whatsapp", "us", tenant="t", priority="bulk")
+        assert_type(request.priority, Priority | None)
+        async for each in manager.run([request], flow=sign_up, priority="bulk"):
             assert_type(each, VerificationResult)
         async for event in manager.events():
             assert_type(event, VerificationEvent)

@@ -214,6 +214,8 @@ class Crowd:
             fallbacks=one.fallbacks,
             reference=one.reference,
             sms_timeout=one.sms_timeout,
+            tenant=one.tenant,
+            priority=one.priority,
         )
 
     # Flows ---------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ LIMIT_KINDS = (
     "leaky-bucket",
     "none",
 )
+TENANTS = ("ada", "bob", "cyd", "dee")
 LONGEST_TRIP = 29.0
 """Seconds to the service at most: less than the quota's grace for lost requests."""
 
@@ -80,6 +81,8 @@ class Wanted:
     sms_timeout: float | None
     flow: str
     pause: float
+    tenant: str | None = None
+    priority: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -147,6 +150,7 @@ class Plan:
     slow_reader: float | None
     rough: float | None
     look_every: float
+    weights: dict[str, float]
 
     @property
     def wanted(self) -> dict[str, Wanted]:
@@ -170,6 +174,10 @@ def draw(seed: int, *, size: int | None = None) -> Plan:
     magic = MAGIC + BLOCKING if rng.random() < 0.08 else MAGIC
     share = rng.choice((0.0, 0.0, 0.1, 0.1, 0.3, 0.8))
     callers = tuple(_callers(rng, count, busy, magic=magic, share=share))
+    # Of another origin, so that whose a request is changes nothing else in its world.
+    society = Random(f"tenants {seed}")
+    tenants = TENANTS[: society.choice((0, 1, 2, 4))]
+    callers = tuple(_owned(society, caller, tenants) for caller in callers)
     cut = rng.random() < 0.25
     slow = rng.random() < 0.25
     trip = rng.choice((0.02, 0.1, 0.5, 2.0))
@@ -200,7 +208,21 @@ def draw(seed: int, *, size: int | None = None) -> Plan:
         # depends on when exactly a poll is made: most worlds poll at any odd ages instead.
         rough=rng.choice((0.7, 2.0, 5.0, 13.0)) if not exact else None,
         look_every=rng.choice((1.0, 20.0, 60.0, 60.0)),
+        weights={tenant: society.choice((0.1, 1.0, 3.0)) for tenant in tenants[1:]},
     )
+
+
+def _owned(society: Random, caller: Caller, tenants: tuple[str, ...]) -> Caller:
+    """Return the caller with requests that belong to tenants, and with priorities of their own."""
+    wanted = tuple(
+        attrs.evolve(
+            one,
+            tenant=society.choice((None, *tenants)),
+            priority=society.choice((None, None, "interactive", "bulk")),
+        )
+        for one in caller.wanted
+    )
+    return attrs.evolve(caller, wanted=wanted)
 
 
 def _limit(rng: Random, count: int) -> tuple[int, float, str]:

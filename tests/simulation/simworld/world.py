@@ -172,6 +172,7 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
         sms_timeout=plan.sms_timeout,
         database=ledger,
         budget=None if plan.budget is None else Budget(plan.budget),
+        tenant_weights=plan.weights,
         drain_timeout=plan.drain,
         clock=lambda: datetime.fromtimestamp(instant(loop.time()), UTC),
         rng=rng,
@@ -216,7 +217,7 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
     seen.committed = await ledger.committed()
     seen.owed = manager.owed
     seen.statistics = manager.statistics()
-    seen.free_places = manager._parts.purchasing._slots._value
+    seen.free_places = manager._parts.purchasing.places.free_places
     seen.virtual = loop.time()
     _look_for_leftovers(loop, road, seen)
     return seen

@@ -1,0 +1,280 @@
+"""Where orders wait to buy: for a permit, and for a place among the activations in flight.
+
+Who buys is decided when the permit is there. So the whole line has one ticket in the quota's queue,
+and whoever is first when it is granted gets the permit, and a place with it: a place is never held
+by one that still waits. While an interactive caller waits, the ticket goes before finishes, which
+can wait, and before polls of bulk that have only just fallen due; otherwise it goes last.
+
+An order whose purchase is made anew (another country, a new key, a 429) keeps its place, goes
+before the rest, and its tenant pays for that permit like for any other.
+
+While interactive callers come, bulk leaves them a few places, so that they need not wait for one of
+its activations to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from math import isfinite
+
+from papsms_async.dispatcher import Rank
+from papsms_async.errors import ConfigurationError, RateLimitedError
+from papsms_async.fairness import Line
+from papsms_async.models import Priority
+from papsms_async.quota import Permit, Quota, Ticket
+from papsms_async.tasks import OwnedTasks
+
+TenantWeights = Mapping[str, float] | Callable[[str], float | None]
+"""Shares of tenants: 1 for those that are not named."""
+
+HEAD_START = 10
+"""Permits by which an interactive purchase goes before the polls of bulk; those that have been due
+for longer go first, so that no number of callers can keep them from looking in time."""
+KEPT_SHARE = 0.1
+"""Share of all places that is kept for interactive callers while there are such callers..."""
+KEPT_AT_MOST = 0.25
+"""...but at least one place, where that is no more than this share."""
+KEPT_FOR = 300.0
+"""Seconds since the last interactive caller for which places are kept."""
+
+
+class Buyer:
+    """One order's part in the line; made by `PurchaseLine.buyer`."""
+
+    __slots__ = ("_line", "_turn", "has_place", "in_line", "priority", "tenant", "weight")
+
+    def __init__(
+        self, line: PurchaseLine, tenant: str | None, priority: Priority, weight: float
+    ) -> None:
+        self.tenant = tenant
+        self.priority = priority
+        self.weight = weight
+        self.has_place = False
+        self.in_line = False
+        self._line = line
+        self._turn: asyncio.Future[Permit] | None = None
+
+    async def permit(self) -> Permit:
+        """Wait for this buyer's turn; it has a place then, until `leave`.
+
+        Raises:
+            RateLimitedError: The service wants to be left alone for so long that waiting makes no
+                sense.
+        """
+        turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
+        self._turn = turn
+        self._line._join(self)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._line._withdraw(self)
+            elif turn.exception() is None:
+                # Cancelled between the grant and the wake-up.
+                turn.result().unsent()
+            raise
+        finally:
+            self._turn = None
+
+    def leave(self) -> None:
+        """Give the place to the next; safe to call twice."""
+        if self.has_place:
+            self.has_place = False
+            self._line._leave(self)
+
+    @property
+    def turn(self) -> asyncio.Future[Permit]:
+        """Has the permit when it is this buyer's turn."""
+        assert self._turn is not None  # noqa: S101 - it is in line
+        return self._turn
+
+
+class PurchaseLine:
+    """The line of one manager.
+
+    Args:
+        quota: Gives the permits.
+        tasks: Owns the task that waits for one.
+        places: How many activations there may be at once.
+        supply: Requests a second that the quota gives.
+        weights: Shares of the tenants among purchases of the same priority.
+
+    Raises:
+        ConfigurationError: A weight can't be used.
+    """
+
+    def __init__(
+        self,
+        quota: Quota,
+        tasks: OwnedTasks,
+        *,
+        places: int,
+        supply: float,
+        weights: TenantWeights | None = None,
+    ) -> None:
+        self._quota = quota
+        self._tasks = tasks
+        self._free = self._places = places
+        self._held_by_bulk = 0
+        self._head_start = HEAD_START / supply
+        self._kept = int(min(max(1, KEPT_SHARE * places), KEPT_AT_MOST * places))
+        self._keep_until = 0.0
+        self._weights: Callable[[str], float | None]
+        if weights is None:
+            self._weights = _equal
+        elif isinstance(weights, Mapping):
+            self._weights = {
+                tenant: _checked(weight, tenant) for tenant, weight in weights.items()
+            }.get
+        elif callable(weights):
+            self._weights = weights
+        else:
+            raise ConfigurationError(
+                "tenant_weights must be a mapping such as {'a': 2.0}, or a function of the name."
+            )
+        self._line: Line[Buyer] = Line()
+        # Those that have a place already, and only need another permit.
+        self._again: OrderedDict[Buyer, None] = OrderedDict()
+        self._ticket: Ticket | None = None
+        self._rank = Rank.PURCHASE
+
+    def __repr__(self) -> str:
+        return f"<PurchaseLine waiting={len(self)} free={self._free}/{self._places}>"
+
+    def __len__(self) -> int:
+        return len(self._line) + len(self._again)
+
+    @property
+    def free_places(self) -> int:
+        """How many activations more there may be now."""
+        return self._free
+
+    def waiting(self, priority: Priority) -> int:
+        """Return how many of that priority wait for a turn."""
+        again = sum(buyer.priority is priority for buyer in self._again)
+        return len(self._line.of(priority)) + again
+
+    def buyer(self, tenant: str | None, priority: Priority) -> Buyer:
+        """Return what an order takes its turns with.
+
+        Raises:
+            ConfigurationError: The tenant's weight can't be used.
+        """
+        weight = 1.0 if tenant is None else self._weights(tenant)
+        return Buyer(self, tenant, priority, 1.0 if weight is None else _checked(weight, tenant))
+
+    def _join(self, buyer: Buyer) -> None:
+        buyer.in_line = True
+        if buyer.has_place:
+            self._again[buyer] = None
+        else:
+            self._line.of(buyer.priority).add(buyer, buyer.tenant, buyer.weight)
+        if buyer.priority is Priority.INTERACTIVE:
+            self._keep_until = asyncio.get_running_loop().time() + KEPT_FOR
+        self._refresh()
+
+    def _withdraw(self, buyer: Buyer) -> None:
+        # One that was cancelled may have been passed over already.
+        if buyer.in_line:
+            self._remove(buyer)
+            self._refresh()
+
+    def _remove(self, buyer: Buyer) -> None:
+        buyer.in_line = False
+        if buyer.has_place:
+            del self._again[buyer]
+        else:
+            self._line.of(buyer.priority).remove(buyer, buyer.tenant)
+
+    def _leave(self, buyer: Buyer) -> None:
+        self._free += 1
+        self._held_by_bulk -= buyer.priority is Priority.BULK
+        self._refresh()
+
+    def _next(self) -> Priority | None:
+        """Return whose turn it would be among those without a place, if one can go."""
+        if not self._free:
+            return None
+        keeping = asyncio.get_running_loop().time() < self._keep_until
+        return self._line.next(bulk=not keeping or self._held_by_bulk < self._places - self._kept)
+
+    def _first(self) -> Buyer | None:
+        """Return whose turn it is, if anybody can go."""
+        if self._again:
+            return next(iter(self._again))
+        priority = self._next()
+        return None if priority is None else self._line.of(priority).head()
+
+    def _take(self) -> Buyer | None:
+        """Take out whose turn it is, if anybody can go, and give it a place."""
+        while (buyer := self._first()) is not None:
+            if buyer.turn.done():
+                # Cancelled, and not gone yet.
+                self._remove(buyer)
+            elif buyer.has_place:
+                self._remove(buyer)
+                self._line.of(buyer.priority).charge(buyer.tenant, buyer.weight)
+                return buyer
+            else:
+                self._line.take(buyer.priority)
+                buyer.in_line, buyer.has_place = False, True
+                self._free -= 1
+                self._held_by_bulk += buyer.priority is Priority.BULK
+                return buyer
+        return None
+
+    # The ticket ----------------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        """Have a ticket just when somebody can go, of the rank that the line has now."""
+        if self._first() is None:
+            if self._ticket is not None:
+                self._ticket.withdraw()
+            return
+        someone_waits = self.waiting(Priority.INTERACTIVE) > 0
+        rank = Rank.BULK_POLL if someone_waits else Rank.PURCHASE
+        due = asyncio.get_running_loop().time() - (self._head_start if someone_waits else 0.0)
+        if self._ticket is None:
+            self._rank = rank
+            self._ticket = ticket = self._quota.enqueue((rank, due))
+            task = self._tasks.spawn(self._wait(ticket), name="papsms purchase line")
+            # By the task and not inside it: one that is cancelled before its first step never runs.
+            task.add_done_callback(lambda _: self._ended(ticket))
+        elif rank is not self._rank:
+            self._rank = rank
+            self._ticket.reprioritise((rank, due))
+
+    async def _wait(self, ticket: Ticket) -> None:
+        try:
+            permit = await ticket
+        except RateLimitedError as error:
+            buyer = self._take()
+            if buyer is not None:
+                buyer.turn.set_exception(error)
+        else:
+            buyer = self._take()
+            if buyer is None:
+                permit.unsent()
+            else:
+                buyer.turn.set_result(permit)
+
+    def _ended(self, ticket: Ticket) -> None:
+        ticket.withdraw()
+        self._ticket = None
+        self._refresh()
+
+
+def _equal(tenant: str) -> float | None:
+    return 1.0
+
+
+def _checked(weight: object, tenant: str | None) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
+        raise ConfigurationError(f"The weight of tenant {tenant!r} must be a number.")
+    if not 1e-6 <= weight <= 1e6:
+        raise ConfigurationError(
+            f"The weight of tenant {tenant!r} must be from 0.000001 to 1000000, not {weight}."
+        )
+    return float(weight)
