@@ -18,6 +18,7 @@ from papsms_async.cli.exit_codes import help_text
 from papsms_async.cli.ledger_command import ledger_command
 from papsms_async.cli.options import common_options
 from papsms_async.cli.recover_command import recover_command
+from papsms_async.cli.replay_command import replay_command
 from papsms_async.cli.report_command import report_command
 from papsms_async.cli.run_command import run_command
 from papsms_async.cli.sandbox_command import sandbox_command
@@ -68,6 +69,7 @@ for _command in (
     ledger_command,
     report_command,
     sandbox_command,
+    replay_command,
     countries_command,
     status_command,
     complete_command,

@@ -22,7 +22,8 @@ class ExitCode(IntEnum):
 
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.OK: "everything that was asked for was done",
-    ExitCode.NOT_ALL_COMPLETED: "some verification was not completed, or the request was refused",
+    ExitCode.NOT_ALL_COMPLETED: "a verification not completed, a request refused, a replay that"
+    " differs",
     ExitCode.USAGE: "wrong usage, or malformed input; nothing was bought",
     ExitCode.KEY: "no API key, or the service refused it",
     ExitCode.UNREACHABLE: "the service can't be reached",

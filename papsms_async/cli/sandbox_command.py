@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import shlex
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from papsms_async.cli.exit_codes import ExitCode
 from papsms_async.cli.failures import CommandError
 from papsms_async.cli.settings import reason
+
+if TYPE_CHECKING:
+    from papsms_async.sandbox import SandboxConfig
 
 T = TypeVar("T")
 
@@ -108,6 +113,14 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     is_flag=True,
     help="Let posts go to other machines than this one.",
 )
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Record what is asked and answered, for papsms replay; keys are left out.",
+)
+@click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
+@click.option("--openapi", is_flag=True, help="Print the API's OpenAPI document, and end.")
 def sandbox_command(
     *,
     host: str,
@@ -126,15 +139,20 @@ def sandbox_command(
     webhook_secret: str | None,
     webhook_faults: tuple[str, ...],
     webhook_remote: bool,
+    record: Path | None,
+    force: bool,
+    openapi: bool,
 ) -> ExitCode:
     """Serve an offline stand-in of PapSMS on loopback.
 
     It charges, refunds, limits, delays and fails as the service does. Magic services provoke one
     outcome each: test-never, test-late, test-null-code, test-no-numbers, test-drop-after and many
     more; the countries zz and xx are always out of stock. Faults can be changed while it runs, and
-    the charge log read, under /_sandbox/ (see papsms_async/sandbox/control.py).
+    the charge log read; /_sandbox/docs tells all of it.
     """
+    from papsms_async.cli.session_recording import record_session
     from papsms_async.sandbox import SandboxConfig, SandboxEngine, WebhookConfig
+    from papsms_async.sandbox.recording import Recorder
     from papsms_async.sandbox.server import serve
 
     webhook: WebhookConfig | None = None
@@ -161,6 +179,8 @@ def sandbox_command(
         ),
         "sandbox",
     )
+    if openapi:
+        return _print_document(config)
     if host not in LOOPBACK:
         click.echo(f"papsms: everybody who reaches {host} can use this sandbox", err=True)
 
@@ -170,8 +190,16 @@ def sandbox_command(
         click.echo(f"  PAPSMS_BASE_URL={base_url} PAPSMS_API_KEY={key} papsms verify whatsapp us")
         sys.stdout.flush()
 
+    engine = SandboxEngine(config, seed=seed)
+
+    def served(recorder: Recorder | None = None) -> Coroutine[None, None, None]:
+        return serve(engine, host, port, ready=ready, recorder=recorder)
+
     try:
-        asyncio.run(serve(SandboxEngine(config, seed=seed), host, port, ready=ready))
+        if record is None:
+            asyncio.run(served())
+        else:
+            asyncio.run(record_session(engine, record, force=force, serve=served))
     except BrokenPipeError as error:
         raise CommandError("standard output is closed", ExitCode.NOT_WRITABLE) from error
     except OSError as error:
@@ -179,6 +207,14 @@ def sandbox_command(
             "the port is in use, try --port 0" if error.errno == errno.EADDRINUSE else reason(error)
         )
         raise CommandError(f"can't listen on {host} port {port}: {why}") from error
+    return ExitCode.OK
+
+
+def _print_document(config: SandboxConfig) -> ExitCode:
+    from papsms_async.sandbox import answers
+    from papsms_async.sandbox.openapi import openapi_document
+
+    click.echo(json.dumps(json.loads(answers.dump(openapi_document(config))), indent=2))
     return ExitCode.OK
 
 

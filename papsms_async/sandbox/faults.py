@@ -225,6 +225,11 @@ class FaultSet:
         """The faults in force."""
         return self._faults
 
+    @property
+    def may_refuse_connections(self) -> bool:
+        """Whether one of them strikes connections before anything is read."""
+        return any(fault.route is FaultRoute.CONNECT for fault in self._faults)
+
     def strike(self, route: FaultRoute | None) -> tuple[Effect | None, float]:
         """Count one call to a route.
 

@@ -19,10 +19,12 @@ class Route:
     Attributes:
         pattern: A path such as ``"/sandbox/sms"``; with a final ``*`` every path that begins so.
         handle: Who answers.
+        static: Whether its answers have nothing to do with the engine, such as those of a page.
     """
 
     pattern: str
     handle: Handler
+    static: bool = attrs.field(default=False, kw_only=True)
 
     def matches(self, path: str) -> bool:
         """Whether a path, as `path_of` writes it, is this row's."""
@@ -41,19 +43,19 @@ class Routes:
 
     def __init__(self, routes: Iterable[Route], *, otherwise: Handler) -> None:
         self._routes = tuple(routes)
-        self._otherwise = otherwise
+        self._rest = Route("*", otherwise)
 
     def handle(self, request: SandboxRequest, now: float) -> SandboxReply:
         """Let the part that a request goes to answer it; see `Handler`."""
-        return self.find(request.path)(request, now)
+        return self.find(request.path).handle(request, now)
 
-    def find(self, target: str) -> Handler:
-        """Return who answers a request with that target (a path with any query)."""
+    def find(self, target: str) -> Route:
+        """Return the row of a target (a path with any query)."""
         path = path_of(target)
         for route in self._routes:
             if route.matches(path):
-                return route.handle
-        return self._otherwise
+                return route
+        return self._rest
 
 
 def path_of(target: str) -> str:

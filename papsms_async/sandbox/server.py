@@ -25,6 +25,7 @@ from .endpoints import BASE_PATH, MAX_BODY
 from .engine import SandboxEngine
 from .front import front_of
 from .messages import Delivery, SandboxReply, SandboxRequest
+from .recording import Recorder
 from .webhook_sender import WebhookCourier, WebhookSender
 
 _LOGGER = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class SandboxServer:
         port: Port, 0 for a free one.
         clock: POSIX seconds; what the engine takes for the time.
         keepalive: Seconds after which an idle connection is closed.
+        recorder: Writes the session down; made for the same engine.
     """
 
     def __init__(
@@ -66,14 +68,17 @@ class SandboxServer:
         *,
         clock: Callable[[], float] = time.time,
         keepalive: float = 75.0,
+        recorder: Recorder | None = None,
     ) -> None:
         self.engine = engine
         self._host = host
         self._port = port
         self._clock = clock
         self._keepalive = keepalive
-        self._front = front_of(engine)
         self._courier: asyncio.Task[None] | None = None
+        self._recorder = recorder
+        self._handle = (recorder or front_of(engine)).handle
+        self._refuses = (recorder or engine).refuses_connection
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
 
@@ -129,7 +134,10 @@ class SandboxServer:
 
     async def _carry_webhooks(self) -> None:
         async with WebhookSender(remote=self.engine.config.webhook_remote) as sender:
-            await WebhookCourier(self.engine, sender.carry, clock=self._clock).run()
+            courier = WebhookCourier(
+                self.engine, sender.carry, outbox=self._recorder, clock=self._clock
+            )
+            await courier.run()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -139,7 +147,7 @@ class SandboxServer:
         await self.close()
 
     def _protocol(self) -> asyncio.BaseProtocol:
-        if self._http is None or self.engine.refuses_connection():
+        if self._http is None or self._refuses():
             return _Refusing()
         return _Connection(
             self._http,
@@ -168,7 +176,7 @@ class SandboxServer:
         asked = SandboxRequest(
             request.method, request.raw_path, {**request.headers}, body, request.remote or ""
         )
-        reply = self._front.handle(asked, self._clock())
+        reply = self._handle(asked, self._clock())
         if reply.delay > 0.0 and reply.delivery is not Delivery.REFUSE:
             await asyncio.sleep(reply.delay)
         return await self._deliver(request, reply)
@@ -276,7 +284,12 @@ def _reset(transport: asyncio.BaseTransport | None) -> None:
 
 
 async def serve(
-    engine: SandboxEngine, host: str, port: int, *, ready: Callable[[str], None]
+    engine: SandboxEngine,
+    host: str,
+    port: int,
+    *,
+    ready: Callable[[str], None],
+    recorder: Recorder | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until cancelled.
 
@@ -285,6 +298,7 @@ async def serve(
         host: Address to listen on.
         port: Port, 0 for a free one.
         ready: Called with the base URL once the server listens.
+        recorder: Writes the session down; see `SandboxServer`.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -292,7 +306,7 @@ async def serve(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     installed: list[signal.Signals] = []
-    async with SandboxServer(engine, host, port) as server:
+    async with SandboxServer(engine, host, port, recorder=recorder) as server:
         for name in (signal.SIGINT, signal.SIGTERM):
             # Not on Windows, and not outside the main thread; there a cancel ends it.
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):

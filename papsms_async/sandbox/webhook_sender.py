@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -32,12 +32,25 @@ Carry = Callable[[WebhookPost], Awaitable[int | None]]
 """Sends one post and returns the answer's status, or ``None`` if there was none."""
 
 
+class Outbox(Protocol):
+    """Knows which posts are due; see `papsms_async.sandbox.webhooks.WebhookOutbox`."""
+
+    def take_due(self, now: float, *, most: int | None = None) -> list[WebhookPost]:
+        """Hand out the posts that are due."""
+        ...
+
+    def settle(self, number: int, *, status: int | None, now: float) -> None:
+        """Note how a post ended."""
+        ...
+
+
 class WebhookCourier:
     """Hands the posts of an engine over when they are due, and lets its time pass.
 
     Args:
         engine: The engine.
         carry: Sends one post.
+        outbox: Stands in front of the engine's own.
         clock: POSIX seconds, the engine's time.
         most_at_once: Posts under way at the same time.
     """
@@ -47,11 +60,13 @@ class WebhookCourier:
         engine: SandboxEngine,
         carry: Carry,
         *,
+        outbox: Outbox | None = None,
         clock: Callable[[], float] = time.time,
         most_at_once: int = MOST_AT_ONCE,
     ) -> None:
         self._engine = engine
         self._carry = carry
+        self._outbox = outbox or engine.webhooks
         self._clock = clock
         self._most_at_once = most_at_once
         self._wake = asyncio.Event()
@@ -73,7 +88,7 @@ class WebhookCourier:
                     now = self._clock()
                     self._engine.advance(now)
                     free = self._most_at_once - len(under_way)
-                    for post in self._engine.webhooks.take_due(now, most=free):
+                    for post in self._outbox.take_due(now, most=free):
                         task = group.create_task(self._send(post))
                         under_way.add(task)
                         task.add_done_callback(ended)
@@ -103,7 +118,7 @@ class WebhookCourier:
         except Exception:
             _LOGGER.exception("a webhook could not be posted")
         finally:
-            self._engine.webhooks.settle(post.number, status=status, now=self._clock())
+            self._outbox.settle(post.number, status=status, now=self._clock())
 
 
 class WebhookSender:

@@ -22,6 +22,7 @@ from papsms_async.errors import AnswerLostError, ConnectError
 from papsms_async.manager import ActivationManager
 from papsms_async.protocol import WireAnswer, WireRequest
 from papsms_async.sandbox import Delivery, SandboxEngine, SandboxReply, SandboxRequest
+from papsms_async.sandbox.recording import Recorder
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 """The instant at which a loop's clock reads zero."""
@@ -37,6 +38,7 @@ class MemoryTransport:
         up: Gives the seconds that the next request takes to the service.
         down: Gives the seconds that the next answer takes back.
         base_path: Path that the API has at the engine.
+        recorder: Writes the session down; made for the same engine.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class MemoryTransport:
         up: Latency | None = None,
         down: Latency | None = None,
         base_path: str = "/api/v1/",
+        recorder: Recorder | None = None,
     ) -> None:
-        self._engine = engine
+        self._handle = (recorder or engine).handle
         self._up = up or _near
         self._down = down or _near
         self._base_path = base_path
@@ -81,7 +84,7 @@ class MemoryTransport:
         headers = {"Authorization": f"Bearer {key}"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
-        reply = self._engine.handle(
+        reply = self._handle(
             SandboxRequest(
                 method=request.method,
                 path=self._base_path + request.path,

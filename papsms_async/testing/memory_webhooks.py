@@ -7,6 +7,7 @@ import contextlib
 from typing import Self
 
 from papsms_async.sandbox import SandboxEngine
+from papsms_async.sandbox.recording import Recorder
 from papsms_async.sandbox.webhook_sender import MOST_AT_ONCE, Carry, WebhookCourier
 from papsms_async.testing.memory_transport import now_of_loop
 
@@ -22,13 +23,19 @@ class MemoryWebhooks:
         receive: Takes one post and returns the status of its answer, ``None`` for no answer;
             it may wait, like a network.
         most_at_once: Posts under way at the same time.
+        recorder: Writes the posts down; made for the same engine.
     """
 
     def __init__(
-        self, engine: SandboxEngine, receive: Carry, *, most_at_once: int = MOST_AT_ONCE
+        self,
+        engine: SandboxEngine,
+        receive: Carry,
+        *,
+        most_at_once: int = MOST_AT_ONCE,
+        recorder: Recorder | None = None,
     ) -> None:
         self._courier = WebhookCourier(
-            engine, receive, clock=now_of_loop, most_at_once=most_at_once
+            engine, receive, outbox=recorder, clock=now_of_loop, most_at_once=most_at_once
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -12,7 +12,7 @@ from .document import openapi_document
 from .page import POLICY, page
 
 DOCUMENT_PATHS = ("/_sandbox/openapi.json", "/openapi.json")
-PAGE_PATH = "/_sandbox/docs"
+PAGE_PATHS = ("/_sandbox/docs", "/_sandbox/docs/")
 
 _HOST = re.compile(r"[A-Za-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-fA-F:.]{2,45}\](:[0-9]{1,5})?")
 _ELSEWHERE = "127.0.0.1:8085"
@@ -42,8 +42,8 @@ def description_routes(config: SandboxConfig) -> list[Route]:
         text = page(openapi_document(config), origin=origin)
         return _readable(request, text.encode(), _HTML, now)
 
-    rows = [Route(path, document) for path in DOCUMENT_PATHS]
-    return [*rows, Route(PAGE_PATH, readable_page), Route(PAGE_PATH + "/", readable_page)]
+    handlers = dict.fromkeys(DOCUMENT_PATHS, document) | dict.fromkeys(PAGE_PATHS, readable_page)
+    return [Route(path, handle, static=True) for path, handle in handlers.items()]
 
 
 def _readable(

@@ -1,0 +1,144 @@
+"""Takes out of a session what a recording must not hold: keys, and the secrets of webhooks.
+
+Where a key is expected (``Authorization``) a stand-in takes its place, whatever was there. A key
+that somebody put where it does not belong (a query, a body) is overwritten by as many other
+characters, so that lengths stay as they were; that goes for keys of sixteen characters and more:
+shorter ones may be ordinary words, and are no real keys. Of a webhook's URL the path is a secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+import attrs
+
+from ..config import SandboxConfig
+from ..control import CONTROL_PATH
+from ..messages import SandboxReply, SandboxRequest
+from ..routing import path_of
+from ..webhook_config import SECRET_PREFIX, WebhookConfig, check_webhook_url
+
+KEPT_HEADERS = ("Authorization", "Content-Type")
+"""The headers of a request that its answer depends on."""
+
+_UNKNOWN = "unknown"
+_SHORTEST = 16
+_WEBHOOK_PATH = CONTROL_PATH + "webhook"
+_SECRET = SECRET_PREFIX + "A" * 32
+_REFUSED_URLS = ("\u00e9", "http:", "http://user@host/")
+"""Of each way in which a webhook's URL can be wrong one example."""
+_TOLD = {"faults", "shape", "seed", "attempts", "backoff", "timeout"}
+"""Fields of a webhook that are no secrets."""
+
+
+class Masks:
+    """What stands for what in one recording.
+
+    Args:
+        config: The sandbox's configuration, with its keys.
+    """
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self._names = {key: f"key-{n}" for n, key in enumerate(sorted(config.api_keys), 1)}
+        self._paths: dict[str, str] = {}
+        webhook = config.webhook
+        if webhook is not None:
+            secret = None if webhook.secret is None else _SECRET
+            webhook = attrs.evolve(webhook, url=self._url(webhook.url), secret=secret)
+        limits = {self._names[k]: v for k, v in config.key_limits.items() if k in self._names}
+        self.config: SandboxConfig = attrs.evolve(
+            config, api_keys=self._names.values(), key_limits=limits, webhook=webhook
+        )
+
+    def mask(
+        self, request: SandboxRequest, reply: SandboxReply
+    ) -> tuple[SandboxRequest, SandboxReply]:
+        """Return a request and its answer as they may be recorded."""
+        given = (request.header("Authorization") or "").strip()
+        words = {*self._names, *given.split()}
+        secrets = sorted((w for w in words if len(w) >= _SHORTEST), key=len, reverse=True)
+        headers = {
+            name: _overwritten(value, secrets)
+            for name in KEPT_HEADERS
+            if (value := request.header(name)) is not None
+        }
+        if "Authorization" in headers:
+            headers["Authorization"] = self._authorization(given)
+        body = request.body
+        if path_of(request.path).rstrip("/") == _WEBHOOK_PATH and body.strip():
+            body = self._webhook(body)
+        return (
+            attrs.evolve(
+                request,
+                path=_overwritten(request.path, secrets),
+                headers=headers,
+                body=_overwritten_bytes(body, secrets),
+            ),
+            attrs.evolve(reply, body=_overwritten_bytes(reply.body, secrets)),
+        )
+
+    def _authorization(self, given: str) -> str:
+        if not given:
+            return ""
+        scheme, _, key = given.partition(" ")
+        name = self._names.get(key.strip(), _UNKNOWN) if scheme.lower() == "bearer" else _UNKNOWN
+        return f"Bearer {name}"
+
+    def _webhook(self, body: bytes) -> bytes:
+        """Return a webhook's settings without secrets; wrong ones stay wrong in the same way."""
+        try:
+            given = json.loads(body)
+        except (ValueError, RecursionError):
+            return b"{"
+        if not isinstance(given, dict):
+            return b"[]"
+        for name, value in given.items():
+            if not isinstance(value, str) or name in _TOLD:
+                continue
+            if name == "url":
+                given[name] = self._url(value)
+            elif name == "secret" and _is_secret(value):
+                given[name] = _SECRET
+            else:
+                given[name] = "x"
+        return json.dumps(given).encode()
+
+    def _url(self, url: str) -> str:
+        why = _objection(url)
+        if why is not None:
+            return next((wrong for wrong in _REFUSED_URLS if _objection(wrong) == why), "")
+        parts = urlsplit(url)
+        # Two URLs stay two: of a post to one of before nothing more is tried.
+        path = self._paths.setdefault(url, f"/recorded-{len(self._paths) + 1}")
+        return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _objection(url: str) -> str | None:
+    try:
+        check_webhook_url(url)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _is_secret(value: str) -> bool:
+    try:
+        WebhookConfig(url="http://localhost/", secret=value)
+    except ValueError:
+        return False
+    return True
+
+
+def _overwritten(text: str, secrets: Iterable[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "x" * len(secret))
+    return text
+
+
+def _overwritten_bytes(data: bytes, secrets: Iterable[str]) -> bytes:
+    for secret in secrets:
+        word = secret.encode("utf-8", errors="surrogateescape")
+        data = data.replace(word, b"x" * len(word))
+    return data
