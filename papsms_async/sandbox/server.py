@@ -77,7 +77,7 @@ class SandboxServer:
         self._keepalive = keepalive
         self._courier: asyncio.Task[None] | None = None
         self._recorder = recorder
-        self._handle = (recorder or front_of(engine)).handle
+        self._front = front_of(engine, record=recorder.record if recorder else None)
         self._refuses = (recorder or engine).refuses_connection
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -176,7 +176,7 @@ class SandboxServer:
         asked = SandboxRequest(
             request.method, request.raw_path, {**request.headers}, body, request.remote or ""
         )
-        reply = self._handle(asked, self._clock())
+        reply = self._front.handle(asked, self._clock())
         if reply.delay > 0.0 and reply.delivery is not Delivery.REFUSE:
             await asyncio.sleep(reply.delay)
         return await self._deliver(request, reply)

@@ -50,7 +50,7 @@ class MemoryTransport:
         base_path: str = "/api/v1/",
         recorder: Recorder | None = None,
     ) -> None:
-        self._handle = (recorder or engine).handle
+        self._handle = engine.handle if recorder is None else recorder.record(engine.handle)
         self._up = up or _near
         self._down = down or _near
         self._base_path = base_path

@@ -9,7 +9,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from papsms_async.sandbox import (
     WebhookPost,
 )
 from papsms_async.sandbox.delays import Fixed, Lognormal, Mixture, Never, Uniform
+from papsms_async.sandbox.front import front_of
 from papsms_async.sandbox.recording import (
     Recorder,
     RecordingError,
@@ -42,6 +43,7 @@ from papsms_async.sandbox.recording import (
 from papsms_async.sandbox.recording.form import FORM, Head
 from papsms_async.sandbox.recording.masking import KEPT_HEADERS
 from papsms_async.sandbox.recording.settings import read_config, write_config
+from papsms_async.sandbox.routing import Routes
 from papsms_async.sandbox.server import SandboxServer
 from papsms_async.testing import MemoryService, MemoryWebhooks, replay, virtual_time
 from papsms_async.testing.memory_transport import EPOCH
@@ -63,11 +65,13 @@ class Session:
     now: float = NOW
     lines: list[str] = attrs.field(factory=list)
     recorder: Recorder = attrs.field(init=False)
+    front: Routes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Begin."""
         engine = SandboxEngine(self.config, seed=self.seed)
         self.recorder = Recorder(engine, self.lines.append, start=self.now)
+        self.front = front_of(engine, record=self.recorder.record)
 
     def send(
         self, method: str, path: str, body: object = None, *, key: str | None = "sandbox"
@@ -78,7 +82,7 @@ class Session:
         headers = {"User-Agent": "x"}
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        return self.recorder.handle(SandboxRequest(method, path, headers, body, "::1"), self.now)
+        return self.front.handle(SandboxRequest(method, path, headers, body, "::1"), self.now)
 
     def buy(self, service: str = "whatsapp") -> str:
         """Buy a number and return the activation's id."""
@@ -202,21 +206,24 @@ def test_another_seed_gives_another_recording() -> None:
 PROGRAM = """
 import sys
 from papsms_async.sandbox import SandboxConfig, SandboxEngine, SandboxRequest
+from papsms_async.sandbox.front import front_of
 from papsms_async.sandbox.recording import Recorder
 config = SandboxConfig(
     api_keys=["a", "b", "c"], allowed_ips=["::1", "192.0.2.1", "192.0.2.2"],
     key_limits={"c": "5/1s", "a": "7/1s"}, faults="any:slow@0.5,purchase:drop_after@0.2",
 )
-recorder = Recorder(SandboxEngine(config, seed=4), sys.stdout.write, start=1776607200.25)
+engine = SandboxEngine(config, seed=4)
+recorder = Recorder(engine, sys.stdout.write, start=1776607200.25)
+handle = front_of(engine, record=recorder.record).handle
 for n in range(20):
-    recorder.handle(
+    handle(
         SandboxRequest(
             "POST", "/api/v1/numbers/purchase", {"authorization": f"bearer {'abc'[n % 3]}"},
             b'{"country": "gb", "service": "telegram"}', "::1",
         ),
         1776607200.25 + n / 7,
     )
-recorder.handle(SandboxRequest("GET", "/_sandbox/stats", {}), 1776607300.0)
+handle(SandboxRequest("GET", "/_sandbox/stats", {}), 1776607300.0)
 """
 
 
@@ -389,9 +396,9 @@ def test_keys_are_never_recorded(value: str) -> None:
         for path in ("/api/v1/countries", f"/api/v1/countries?key={KEY}&other={value.split()}"):
             body = f'{{"service": "{KEY}", "country": "us"}}'.encode()
             request = SandboxRequest("POST", path, {"authorization": value, "X-Key": KEY}, body)
-            session.recorder.handle(request, session.now)
+            session.front.handle(request, session.now)
             purchase = attrs.evolve(request, path="/api/v1/numbers/purchase")
-            session.recorder.handle(purchase, session.now)
+            session.front.handle(purchase, session.now)
     assert KEY not in session.text
     assert OTHER not in session.text
     assert replay_lines(session.lines).difference is None
@@ -676,12 +683,14 @@ def test_the_helper_is_a_test_in_one_line(tmp_path: Path) -> None:
 
 def test_a_write_that_fails_is_not_hidden() -> None:
     """What cannot be written is an error of the request, and nobody takes the session for whole."""
-    failing: Callable[[str], object] = Session().lines.append
-    recorder = Recorder(SandboxEngine(), failing, start=NOW)
+    written: list[str] = []
 
-    def full(_: str) -> None:
-        raise OSError(28, "no space left on device")
+    def full(line: str) -> None:
+        if written:
+            raise OSError(28, "no space left on device")
+        written.append(line)
 
-    recorder._write = full
+    engine = SandboxEngine()
+    handle = Recorder(engine, full, start=NOW).record(engine.handle)
     with pytest.raises(OSError, match="no space"):
-        recorder.handle(SandboxRequest("GET", "/api/v1/countries"), NOW)
+        handle(SandboxRequest("GET", "/api/v1/countries"), NOW)

@@ -1,6 +1,6 @@
 """Sessions of the sandbox, recorded and replayed: every answer has to be the same again.
 
-A `Recorder` stands in front of a sandbox and writes a line for each request and its answer;
+A `Recorder` writes a line for each request and its answer, and for each webhook;
 `replay_lines` and `replay_file` ask a fresh engine the same, at the same times, and compare.
 """
 

@@ -6,15 +6,15 @@ import math
 from collections.abc import Callable
 
 from ..engine import SandboxEngine
-from ..front import front_of
 from ..messages import SandboxReply, SandboxRequest
+from ..routing import Handler
 from ..webhook_posts import WebhookPost
 from .form import Connection, Exchange, Head, Post, Settled, write_answer, write_post
 from .masking import Masks
 
 
 class Recorder:
-    """Stands in front of a sandbox and writes down everything that it answers.
+    """Writes down what is asked of a sandbox, what it answers, and the webhooks that it posts.
 
     What a program does to the engine itself (`SandboxEngine.deliver`, `set_faults`, ...) is not
     seen here: a session that is recorded uses the control API for it. Keys are not recorded,
@@ -36,24 +36,26 @@ class Recorder:
         if engine.now != -math.inf or engine.faults.faults != engine.config.faults:
             raise ValueError("a recording begins with a fresh engine: this one has been used")
         self._engine = engine
-        self._front = front_of(engine)
         self._masks = Masks(engine.config)
         self._write = write
         self._start = math.floor(start)
         write(Head(self._start, engine.seed, self._masks.config).write())
 
-    def handle(self, request: SandboxRequest, now: float) -> SandboxReply:
-        """Answer a request and write both down; see `papsms_async.sandbox.routing.Handler`.
+    def record(self, handle: Handler) -> Handler:
+        """Return a handler that answers as another one and writes down both sides.
 
         The line is written before the answer leaves: what a client has seen is recorded.
         """
-        reply = self._front.handle(request, now)
-        if not self._front.find(request.path).static:
+
+        def recorded(request: SandboxRequest, now: float) -> SandboxReply:
+            reply = handle(request, now)
             # The engine's time, which never goes back.
             at = self._engine.now - self._start
             asked, answered = self._masks.mask(request, reply)
             self._write(Exchange(at, asked, write_answer(answered)).write())
-        return reply
+            return reply
+
+        return recorded
 
     def refuses_connection(self) -> bool:
         """Decide on a connection and write it down, if a fault may refuse any."""
