@@ -60,6 +60,51 @@ def read_json(body: bytes) -> Any:
     raise ValueRefusedError("not JSON")
 
 
+def read_strict_json(body: bytes, *, deepest: int = 8) -> Any:
+    """Return what the JSON text ``body`` says, where nothing in it can be read in two ways.
+
+    For what a stranger sends, and others (a proxy, a verifier of signatures) read as well. Numbers
+    are read as by `read_json`.
+
+    Args:
+        body: The text, in UTF-8; a byte order mark is skipped.
+        deepest: How many objects and lists may be inside each other.
+
+    Raises:
+        ValueRefusedError: It is not JSON or not UTF-8, an object has a key twice, or it is nested
+            more deeply.
+    """
+    try:
+        value = json.loads(
+            body.decode("utf-8-sig"),
+            parse_float=_decimal,
+            parse_int=_integer,
+            parse_constant=_decimal,
+            object_pairs_hook=_object,
+        )
+    except (ValueError, RecursionError):
+        pass  # The error quotes the text; so it is not chained.
+    else:
+        level = [value]
+        for _ in range(deepest + 1):
+            level = [
+                inner
+                for one in level
+                if isinstance(one, dict | list)
+                for inner in (one.values() if isinstance(one, dict) else one)
+            ]
+        if not level:
+            return value
+    raise ValueRefusedError("not JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is there twice")
+    return found
+
+
 def _decimal(digits: str) -> Decimal:
     try:
         return Decimal(digits)
