@@ -43,7 +43,15 @@ from . import answers, spoiling
 from .account import ActivationState, ChargeKind, SandboxActivation
 from .engine import SandboxEngine
 from .faults import FaultSet, parse_faults
-from .fields import integer_of, json_object, last_of, notation_of, text_of
+from .fields import (
+    flag_of,
+    integer_of,
+    json_object,
+    last_of,
+    notation_of,
+    seconds_of,
+    text_of,
+)
 from .limits import LimitSpec
 from .messages import SandboxReply, SandboxRequest
 from .routing import path_of
@@ -90,7 +98,7 @@ class SandboxControl:
         """Answer one control request at that time (POSIX seconds)."""
         self._engine.advance(now)
         query_text = request.path.partition("?")[2]
-        query = {key: values[-1] for key, values in parse_qs(query_text).items()}
+        query = {k: v[-1] for k, v in parse_qs(query_text, keep_blank_values=True).items()}
         name = path_of(request.path).removeprefix(CONTROL_PATH).strip("/")
         method = request.method.upper().replace("HEAD", "GET")
         try:
@@ -100,13 +108,19 @@ class SandboxControl:
             status, message = exc.status, str(exc)
         except ValueError as exc:
             status, message = 400, str(exc)
-        return spoiling.answer(status, answers.dump({"error": message}), _JSON, now)
+        headers = _JSON | ({"Allow": ", ".join(self._verbs(name))} if status == 405 else {})
+        return spoiling.answer(status, answers.dump({"error": message}), headers, now)
+
+    def _verbs(self, name: str) -> list[str]:
+        """Return the verbs that a control takes; where it takes GET it takes HEAD too."""
+        verbs = [verb for verb, known in self._endpoints if known == name]
+        return [*verbs, "HEAD"] if "GET" in verbs else verbs
 
     def _find(self, method: str, name: str) -> _Endpoint:
         endpoint = self._endpoints.get((method, name))
         if endpoint is not None:
             return endpoint
-        allowed = [verb for verb, known in self._endpoints if known == name]
+        allowed = self._verbs(name)
         if allowed:
             raise _ControlError(405, f"{name} takes {', '.join(allowed)}")
         known = sorted({known for _, known in self._endpoints})
@@ -170,7 +184,7 @@ class SandboxControl:
         }
 
     def _activations(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        only_open = query.get("open", "0") not in {"0", "false", "no"}
+        only_open = flag_of(query, "open")
         found = self._engine.open_activations() if only_open else self._engine.activations.values()
         return {"activations": [self._row(activation) for activation in found]}
 
@@ -210,9 +224,7 @@ class SandboxControl:
 
     def _stats(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         engine = self._engine
-        window = float(query.get("window", "60"))
-        if not 0.0 < window < 1e9:
-            raise ValueError("window is a number of seconds above 0")
+        window = seconds_of(query, "window", default=60.0)
         states = Counter(a.state(engine.now) for a in engine.activations.values())
         kinds = Counter(charge.kind for charge in engine.charge_log)
         return {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 
 from .messages import SandboxRequest
+
+_NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,99})?([eE][+-]?[0-9]{1,3})?|\.[0-9]{1,99}", re.ASCII)
 
 
 def json_object(request: SandboxRequest) -> Mapping[str, object]:
@@ -87,6 +90,33 @@ def last_of(query: Mapping[str, str], *, default: int = 1000) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise ValueError("last is a whole number, 0 or more")
     return int(text)
+
+
+def flag_of(query: Mapping[str, str], key: str) -> bool:
+    """Return whether a request asks for something with ``?KEY=1`` or ``?KEY=true``.
+
+    Raises:
+        ValueError: It is neither that nor 0 nor false.
+    """
+    text = query.get(key, "0").lower()
+    if text not in {"0", "1", "false", "true"}:
+        raise ValueError(f"{key} is 1, 0, true or false")
+    return text in {"1", "true"}
+
+
+def seconds_of(query: Mapping[str, str], key: str, *, default: float) -> float:
+    """Return a number of seconds above 0, at most 100,000,000.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    text = query.get(key)
+    if text is None:
+        return default
+    seconds = float(text) if _NUMBER.fullmatch(text) else 0.0
+    if not 0.0 < seconds <= 1e8:
+        raise ValueError(f"{key} is a number of seconds above 0, at most 100000000")
+    return seconds
 
 
 def check_known(body: Mapping[str, object], known: Collection[str]) -> None:

@@ -155,6 +155,14 @@ def test_a_reset_begins_again(caller: Any, ask: Ask) -> None:
     assert ask("GET", "charge-log")[1] == {"charges": []}
 
 
+def test_another_verb_is_told_which_there_are(caller: Any) -> None:
+    """A control that does not take a verb says which ones it takes, as HTTP wants it."""
+    api = SandboxControl(caller.engine)
+    for name, verbs in (("limit", "GET, PUT, HEAD"), ("reset", "POST")):
+        reply = api.handle(SandboxRequest("PATCH", f"/_sandbox/{name}"), caller.now)
+        assert (reply.status, reply.headers["Allow"]) == (405, verbs)
+
+
 @pytest.mark.parametrize(
     ("method", "name", "body", "status"),
     [
@@ -169,6 +177,11 @@ def test_a_reset_begins_again(caller: Any, ask: Ask) -> None:
         ("POST", "reset", [], 400),
         ("GET", "stats?window=0", None, 400),
         ("GET", "stats?window=x", None, 400),
+        ("GET", "stats?window=nan", None, 400),
+        ("GET", "stats?window=2e8", None, 400),
+        ("GET", "stats?window=", None, 400),
+        ("GET", "activations?open=yes", None, 400),
+        ("GET", "requests?last=", None, 400),
         ("GET", "requests?last=x", None, 400),
     ],
 )
