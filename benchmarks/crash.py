@@ -26,10 +26,11 @@ import attrs
 from kept import Kept
 
 # The tools belong to the tests, and are no part of the package.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "crash"))
+_TESTS = Path(__file__).resolve().parents[1] / "tests"
+sys.path[:0] = [str(_TESTS / "crash"), str(_TESTS / "tools")]
 
 if TYPE_CHECKING:
-    from crashlab.zygote import Zygote
+    from crashlab.crew import Crew
 
 
 class Progress:
@@ -47,7 +48,7 @@ class Progress:
             print(f"{now - self._start:7.0f} s ", *what, flush=True)
 
 
-async def kill(zygote: Zygote, options: argparse.Namespace) -> list[str]:
+async def kill(crew: Crew, options: argparse.Namespace) -> list[str]:
     """Kill workers in chains; return the problems."""
     from crashlab.campaign import Tally, campaign, postgres_schemas, sqlite_file
 
@@ -69,7 +70,7 @@ async def kill(zygote: Zygote, options: argparse.Namespace) -> list[str]:
             tell(tally)
 
         tally = await campaign(
-            zygote,
+            crew,
             databases,
             seed=options.seed,
             kills=options.kills // len(kinds),
@@ -83,7 +84,7 @@ async def kill(zygote: Zygote, options: argparse.Namespace) -> list[str]:
     return []
 
 
-async def harass(zygote: Zygote, options: argparse.Namespace) -> list[str]:
+async def harass(crew: Crew, options: argparse.Namespace) -> list[str]:
     """Kill and stop a fleet; return the problems."""
     from crashlab.campaign import postgres_schemas
     from crashlab.fleet import fleet
@@ -98,7 +99,7 @@ async def harass(zygote: Zygote, options: argparse.Namespace) -> list[str]:
 
     async with postgres_schemas(options.postgres)() as database:
         verdict, causes = await fleet(
-            zygote, database, seed=options.seed, intents=options.fleet, progress=tell
+            crew, database, seed=options.seed, intents=options.fleet, progress=tell
         )
     print(f"{verdict}, {dict(causes)}")
     return verdict.problems
@@ -134,18 +135,20 @@ async def cut(options: argparse.Namespace) -> list[str]:
 
 async def run(options: argparse.Namespace) -> Sequence[str]:
     """Do what was asked for, one after the other, up to the first problems."""
-    from crashlab.zygote import Zygote
+    from crashlab.crew import Crew
+    from zygote import Zygote
 
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as directory:
         errors = Path(directory) / "errors"
-        async with Zygote(errors) as zygote:
-            if options.kills:
-                problems += await kill(zygote, options)
-            if options.fleet and not problems:
-                problems += await harass(zygote, options)
-            if options.power_cuts and not problems:
-                problems += await cut(options)
+        with Zygote([_TESTS / "crash"], ["crashlab.worker"]) as zygote:
+            async with Crew(zygote, errors) as crew:
+                if options.kills:
+                    problems += await kill(crew, options)
+                if options.fleet and not problems:
+                    problems += await harass(crew, options)
+                if options.power_cuts and not problems:
+                    problems += await cut(options)
         if problems:
             print("what workers said at last:", errors.read_text()[-2000:])
     return problems

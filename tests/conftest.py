@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import inspect
+import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+
+# Tools of several modules of tests, in processes of their own too: packages beside the tests.
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+
+from zygote import Zygote
+
+# Started in the background, as by `pytest &` in a script, a process ignores SIGINT, and so would
+# every process that it starts: the tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class MockedResponse(aiohttp.ClientResponse):
@@ -35,3 +48,12 @@ def mocked_aiohttp() -> Iterator[aioresponses]:
     """Answer aiohttp's requests without a server."""
     with Mocked() as mocked:
         yield mocked
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """What starts Python processes in milliseconds."""
+    if sys.platform != "linux":
+        pytest.skip("processes are forked as only Linux can")
+    with Zygote([Path(__file__).parent / "crash"], ["crashlab.worker"]) as running:
+        yield running

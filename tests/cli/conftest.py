@@ -13,6 +13,7 @@ from typing import Any
 
 import attrs
 import pytest
+from zygote import PIPE, Child, Zygote
 
 from papsms_async.cli import entry
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
@@ -43,7 +44,7 @@ class Ended:
 class Process:
     """A running `papsms`."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process | Child) -> None:
         self.process = process
 
     async def line(self, *, err: bool = False) -> str:
@@ -84,37 +85,41 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-async def start(environment: dict[str, str], tmp_path: Path) -> AsyncIterator[Start]:
-    """Return what starts `papsms` in an empty directory."""
-    started: list[asyncio.subprocess.Process] = []
+async def start(
+    environment: dict[str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Start]:
+    """Return what starts `papsms` in an empty directory; an interpreter of its own if it is new."""
+    interpreters: list[asyncio.subprocess.Process] = []
+    forked: list[Child] = []
 
-    async def begin(*args: str, **options: Any) -> Process:
-        options = {
-            "stdin": asyncio.subprocess.PIPE,
-            "stdout": asyncio.subprocess.PIPE,
-            "stderr": asyncio.subprocess.PIPE,
-            "cwd": tmp_path,
-            **options,
-        }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "papsms_async.cli", *args, env=environment, **options
-        )
-        started.append(process)
-        return Process(process)
+    async def begin(*args: str, new: bool = sys.platform != "linux", **options: Any) -> Process:
+        options = {"stdin": PIPE, "stdout": PIPE, "stderr": PIPE, "cwd": tmp_path, **options}
+        options["env"] = environment
+        if new:
+            interpreter = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "papsms_async.cli", *args, **options
+            )
+            interpreters.append(interpreter)
+            return Process(interpreter)
+        zygote: Zygote = request.getfixturevalue("zygote")
+        forked.append(await zygote.start("papsms_async.cli:main", args, **options))
+        return Process(forked[-1])
 
     yield begin
-    for process in started:
+    for process in interpreters:
         if process.returncode is None:
             process.kill()
             await process.communicate()
+    for child in forked:
+        await child.close()
 
 
 @pytest.fixture
 def run(start: Start) -> Run:
     """Return what runs `papsms` to its end."""
 
-    async def to_end(*args: str, stdin: bytes = b"") -> Ended:
-        return await (await start(*args)).end(stdin)
+    async def to_end(*args: str, stdin: bytes = b"", **options: Any) -> Ended:
+        return await (await start(*args, **options)).end(stdin)
 
     return to_end
 

@@ -338,7 +338,7 @@ async def test_reader_that_goes_away(start: Any, serve: Serve, jobs: Callable[..
     process = await start("run", name, "--events", "--max-in-flight", "10")
     while "purchased" not in await process.line():
         pass
-    process.process._transport.get_pipe_transport(1).close()
+    process.process.close_stdout()
     ended = await process.end()
     assert ended.code == 6
     assert "papsms: nobody reads the results any more, so it stopped;" in ended.err

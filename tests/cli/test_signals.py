@@ -121,7 +121,7 @@ async def test_early_signal_shows_no_traceback(
 ) -> None:
     """Ctrl-C while it starts ends it in order, whatever is loaded already."""
     engine = await serve(sms_delay="never")
-    process = await start("run", jobs, "--drain", "0")
+    process = await start("run", jobs, "--drain", "0", new=True)
     # Any moment of the start will do; what matters is that there are several.
     await asyncio.sleep(seconds)
     process.signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Fixtures of the crash tests: the tools of `crashlab`, a zygote, and databases."""
+"""Fixtures of the crash tests: the tools of `crashlab`, workers, and databases."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from crashlab.campaign import Databases, postgres_schemas, sqlite_file
-from crashlab.zygote import Zygote
+from crashlab.crew import Crew
+from zygote import Zygote
 
 
 @pytest.fixture
-async def zygote(tmp_path: Path) -> AsyncIterator[Zygote]:
-    """A process that starts workers in milliseconds; what they complain of is shown on failure."""
+async def crew(zygote: Zygote, tmp_path: Path) -> AsyncIterator[Crew]:
+    """What starts workers; what they complain of is shown on failure."""
     errors = tmp_path / "errors"
-    async with Zygote(errors) as running:
-        yield running
+    async with Crew(zygote, errors) as starting:
+        yield starting
     print(errors.read_text()[-4000:])  # noqa: T201 - pytest shows it where a test failed
 
 

@@ -15,10 +15,10 @@ from crashlab.campaign import (
     episode,
     sqlite_file,
 )
+from crashlab.crew import Crew
 from crashlab.judgement import Records, Verdict, judge, read_acks, read_records
 from crashlab.service import WatchedEngine, worker_name
 from crashlab.worker import Job
-from crashlab.zygote import Zygote
 
 from papsms_async.lifecycle import State
 from papsms_async.sandbox.server import SandboxServer
@@ -27,11 +27,11 @@ EVERY_POINT = ("service:purchase", *POINTS, *(f"service:{route}" for route in so
 
 
 async def test_a_kill_at_each_write_costs_nothing(
-    zygote: Zygote, databases: Databases, seed: int
+    crew: Crew, databases: Databases, seed: int
 ) -> None:
     """Whatever write or request a process dies at, the next ones bring everything to its end."""
     async with databases() as database:
-        verdict, causes = await episode(zygote, database, seed=seed, chain=EVERY_POINT)
+        verdict, causes = await episode(crew, database, seed=seed, chain=EVERY_POINT)
     assert not verdict.problems, f"seed {seed}"
     assert set(causes) == set(EVERY_POINT), f"seed {seed}: some points were not reached"
     assert verdict.completed
@@ -42,22 +42,22 @@ async def test_a_kill_at_each_write_costs_nothing(
     ("kind", "kills"), [("sqlite", 290), ("postgresql", 140)], ids=["sqlite", "postgresql"]
 )
 async def test_kills_at_random_cost_nothing(
-    zygote: Zygote, kind: str, kills: int, seed: int, request: pytest.FixtureRequest
+    crew: Crew, kind: str, kills: int, seed: int, request: pytest.FixtureRequest
 ) -> None:
     """Chains of workers that die at random leave no purchase lost, doubled or finished wrongly."""
     databases = sqlite_file if kind == "sqlite" else request.getfixturevalue("postgresql")
-    tally = await campaign(zygote, databases, seed=seed, kills=kills)
+    tally = await campaign(crew, databases, seed=seed, kills=kills)
     print(tally, dict(tally.causes))  # noqa: T201 - shown by pytest -s, and where it failed
     assert not tally.problems, f"PAPSMS_CRASH_SEED={seed}"
     assert tally.kills >= kills
     assert tally.found["unknown"] >= tally.found["unnamed"] > 0, "no kill was in a bad moment"
 
 
-async def test_a_ledger_that_writes_behind_is_found_out(zygote: Zygote, seed: int) -> None:
+async def test_a_ledger_that_writes_behind_is_found_out(crew: Crew, seed: int) -> None:
     """The judge convicts a ledger that reports intents before they are written."""
     async with sqlite_file() as database:
         verdict, _ = await episode(
-            zygote,
+            crew,
             database,
             seed=seed,
             chain=["service:purchase"] * 4,
@@ -76,7 +76,7 @@ class Life:
 
 
 @pytest.fixture
-async def life(zygote: Zygote, tmp_path: Path) -> Life:
+async def life(crew: Crew, tmp_path: Path) -> Life:
     """A worker's life without a kill."""
     engine = WatchedEngine(1, seed=1)
     database, acks = f"sqlite:///{tmp_path}/ledger.db", tmp_path / "acks"
@@ -88,7 +88,7 @@ async def life(zygote: Zygote, tmp_path: Path) -> Life:
             limit=16,
             acks=f"{acks}",
         )
-        worker = await zygote.start(job)
+        worker = await crew.start(job)
         assert await worker.wait(60) == 0
     return Life(engine, await read_records(database), read_acks([acks]))
 

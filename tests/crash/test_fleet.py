@@ -6,18 +6,18 @@ from functools import partial
 
 import pytest
 from crashlab.campaign import Databases, end_transactions
+from crashlab.crew import Crew
 from crashlab.fleet import Awakening, fleet, stop_past_lease
-from crashlab.zygote import Zygote
 
 INTENTS = 2000
 
 
 async def test_a_fleet_that_is_killed_and_stopped_loses_nothing(
-    zygote: Zygote, postgresql: Databases, seed: int
+    crew: Crew, postgresql: Databases, seed: int
 ) -> None:
     """Thousands of intents of four harassed processes end once, and as the ledger says."""
     async with postgresql() as database:
-        verdict, causes = await fleet(zygote, database, seed=seed, intents=INTENTS)
+        verdict, causes = await fleet(crew, database, seed=seed, intents=INTENTS)
     print(verdict, dict(causes))  # noqa: T201 - shown by pytest -s, and where it failed
     assert not verdict.problems, f"PAPSMS_CRASH_SEED={seed}"
     assert verdict.intents >= INTENTS
@@ -42,30 +42,30 @@ async def test_a_fleet_that_is_killed_and_stopped_loses_nothing(
     ],
 )
 async def test_a_process_that_wakes_up_after_its_lease_changes_nothing(
-    zygote: Zygote, postgresql: Databases, crash: str | None, route: str | None, seed: int
+    crew: Crew, postgresql: Databases, crash: str | None, route: str | None, seed: int
 ) -> None:
     """What others settled while it slept stays; it finishes and buys nothing of what it lost."""
-    awakening = await _awakening(zygote, postgresql, crash, route, seed)
+    awakening = await _awakening(crew, postgresql, crash, route, seed)
     assert not awakening.meddled(), f"PAPSMS_CRASH_SEED={seed}"
     assert awakening.bought_in_vain() <= 0, f"PAPSMS_CRASH_SEED={seed}"
 
 
 @pytest.mark.parametrize("route", ["purchase", "finish"])
 async def test_a_stop_between_the_last_look_and_the_system_call_does_no_harm(
-    zygote: Zygote, postgresql: Databases, route: str, seed: int
+    crew: Crew, postgresql: Databases, route: str, seed: int
 ) -> None:
     """The one request that was past its last check leaves, and contradicts nobody."""
-    awakening = await _awakening(zygote, postgresql, f"send.{route}:after:4:stop", None, seed)
+    awakening = await _awakening(crew, postgresql, f"send.{route}:after:4:stop", None, seed)
     late = len(awakening.meddled()), awakening.bought_in_vain()
     assert late == ((0, 1) if route == "purchase" else (1, 0)), f"PAPSMS_CRASH_SEED={seed}"
 
 
 async def _awakening(
-    zygote: Zygote, postgresql: Databases, crash: str | None, route: str | None, seed: int
+    crew: Crew, postgresql: Databases, crash: str | None, route: str | None, seed: int
 ) -> Awakening:
     async with postgresql() as database:
         awakening = await stop_past_lease(
-            zygote,
+            crew,
             database,
             crash=crash,
             route=route,

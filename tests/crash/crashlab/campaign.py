@@ -21,10 +21,10 @@ from typing import Any
 
 import attrs
 
+from crashlab.crew import Crew, Worker
 from crashlab.judgement import Verdict, judge, read_acks, read_records
 from crashlab.service import WatchedEngine, worker_name
 from crashlab.worker import Job
-from crashlab.zygote import Worker, Zygote
 from papsms_async.sandbox.server import SandboxServer
 
 LEASE = 0.3
@@ -154,7 +154,7 @@ async def end_transactions(database: str) -> None:
 
 
 async def campaign(
-    zygote: Zygote,
+    crew: Crew,
     databases: Databases,
     *,
     seed: int,
@@ -168,7 +168,7 @@ async def campaign(
     """Run episodes, ``lanes`` at the same time, until ``kills`` workers were killed.
 
     Args:
-        zygote: Starts the workers.
+        crew: Starts the workers.
         databases: Gives each episode its own.
         seed: Of the first episode; each further one has the next.
         kills: How many; the last episodes are finished, so it becomes a few more.
@@ -190,7 +190,7 @@ async def campaign(
             tally.begun += 1
             async with databases() as database:
                 verdict, causes = await episode(
-                    zygote, database, seed=number, chain=[None] * chain, options=options
+                    crew, database, seed=number, chain=[None] * chain, options=options
                 )
             tally.add(verdict, causes, number)
             progress(tally)
@@ -202,7 +202,7 @@ async def campaign(
 
 
 async def episode(
-    zygote: Zygote,
+    crew: Crew,
     database: str,
     *,
     seed: int,
@@ -212,7 +212,7 @@ async def episode(
     """Run one episode: a worker for each part of ``chain``, then the last recovery.
 
     Args:
-        zygote: Starts the workers.
+        crew: Starts the workers.
         database: Of the ledger, empty.
         seed: Of everything that is drawn.
         chain: What each worker dies of: one of `POINTS`, ``service:ROUTE``, or ``None`` to draw it.
@@ -244,12 +244,12 @@ async def episode(
                     **(options or {}),
                 )
                 if last:
-                    worker = await zygote.start(job)
+                    worker = await crew.start(job)
                     status = await worker.wait(90)
                     if status:
                         raise RuntimeError(f"seed {seed}: the last recovery ended with {status}")
                 else:
-                    pid, died_of = await _life(zygote, engine, job, rng, cause)
+                    pid, died_of = await _life(crew, engine, job, rng, cause)
                     killed.append(pid)
                     causes[died_of] += 1
         records = await read_records(database)
@@ -258,13 +258,13 @@ async def episode(
 
 
 async def _life(
-    zygote: Zygote, engine: WatchedEngine, job: Job, rng: random.Random, planned: str | None
+    crew: Crew, engine: WatchedEngine, job: Job, rng: random.Random, planned: str | None
 ) -> tuple[int, str]:
     """Run a worker until it is killed; return its process id and what it was killed by."""
     cause, nth, seconds = _drawn(rng) if planned is None else (planned, 1, 20.0)
     if cause in POINTS:
         job = attrs.evolve(job, crash=f"{cause}:{nth}:kill")
-    worker: Worker = await zygote.start(job)
+    worker: Worker = await crew.start(job)
     struck = False
 
     def strike(name: str, route: str, count: int) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import attrs
 
+from crashlab.crew import Crew, Worker
 from crashlab.judgement import (
     Records,
     Verdict,
@@ -28,7 +29,6 @@ from crashlab.judgement import (
 )
 from crashlab.service import Finish, WatchedEngine, worker_name
 from crashlab.worker import Job
-from crashlab.zygote import Worker, Zygote
 from papsms_async.sandbox.server import SandboxServer
 
 LEASE = 1.5
@@ -37,7 +37,7 @@ _MOST_WORKERS = 2000
 
 
 async def fleet(
-    zygote: Zygote,
+    crew: Crew,
     database: str,
     *,
     seed: int,
@@ -71,7 +71,7 @@ async def fleet(
                     acks=f"{directory}/{count}",
                 )
                 count += 1
-                return await zygote.start(job)
+                return await crew.start(job)
 
             async def end(worker: Worker) -> None:
                 worker.signal(SIGKILL)
@@ -154,7 +154,7 @@ class Awakening:
 
 
 async def stop_past_lease(
-    zygote: Zygote,
+    crew: Crew,
     database: str,
     *,
     crash: str | None = None,
@@ -165,7 +165,7 @@ async def stop_past_lease(
     """Stop a worker at one point, let another one recover all it had, and wake it up.
 
     Args:
-        zygote: Starts the workers.
+        crew: Starts the workers.
         database: Of the ledger, empty.
         crash: The call of the ledger at which it stops; see `Job.crash`.
         route: Or the service's endpoint: it stops when that was executed, before its answer.
@@ -188,7 +188,7 @@ async def stop_past_lease(
                 acks=f"{directory}/0",
                 crash=crash,
             )
-            sleeper: Worker = await zygote.start(job)
+            sleeper: Worker = await crew.start(job)
             struck = asyncio.Event()
 
             def strike(name: str, called: str, count: int) -> None:
@@ -198,8 +198,8 @@ async def stop_past_lease(
 
             engine.struck = strike
             async with asyncio.timeout(30):
-                while not sleeper.is_stopped():
-                    if sleeper.ended.done():
+                while not sleeper.is_stopped:
+                    if sleeper.ended:
                         raise RuntimeError(f"the worker ended with {await sleeper.wait()}")
                     await asyncio.sleep(0.01)
             struck.set()
@@ -207,7 +207,7 @@ async def stop_past_lease(
             recovery = attrs.evolve(
                 job, name=worker_name(1), work=False, crash=None, acks=f"{directory}/1"
             )
-            if status := await (await zygote.start(recovery)).wait(60):
+            if status := await (await crew.start(recovery)).wait(60):
                 raise RuntimeError(f"the recovery ended with {status}")
             before = await read_records(database)
             asked, bought = len(engine.finishes), engine.purchases_asked_by(job.name)

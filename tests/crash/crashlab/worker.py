@@ -8,15 +8,12 @@ written before anything else happens, so that a judge knows what must have survi
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import json
 import logging
 import os
 import random
 import signal
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +25,6 @@ from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
 from papsms_async.ledger.sql import SqlLedger
 from papsms_async.ledger.sqlite import SqliteStore
 from papsms_async.lifecycle import OPEN, State
-from papsms_async.testing.memory_transport import MemoryService
 from papsms_async.transport import AiohttpTransport
 from papsms_async.wire import WireAnswer, WireRequest
 
@@ -318,38 +314,11 @@ async def _verify(manager: ActivationManager, rng: random.Random, name: str) -> 
         pass
 
 
-def warm_up() -> None:
-    """Do everything once that costs time at its first use, and leave no thread behind."""
-
-    async def rehearse(directory: str) -> None:
-        service = MemoryService()
-        ledger = open_ledger(f"{directory}/ledger.db")
-        async with (
-            service.client(rate_limit=RateLimit(60_000, per=60.0)) as client,
-            ActivationManager(client, database=ledger, sms_timeout=0.4) as manager,
-        ):
-            for name in ("test-instant", "test-race"):
-                await manager.verify(name)
-            await manager.recover()
-
-    if importlib.util.find_spec("asyncpg") is not None:
-        importlib.import_module("sqlalchemy.dialects.postgresql.asyncpg")
-        importlib.import_module("papsms_async.ledger.postgresql")
-    with tempfile.TemporaryDirectory() as directory:
-        asyncio.run(rehearse(directory))
-
-
-def main(job: Job) -> None:
+def main(fields: dict[str, Any]) -> None:
     """Run a job in this process."""
     logging.getLogger("papsms_async").setLevel(logging.ERROR)
-    asyncio.run(run(job))
-
-
-def job_of(text: str) -> Job:
-    """Read a job from JSON."""
-    fields = json.loads(text)
-    return Job(**fields | {"pragmas": tuple(fields.get("pragmas", ()))})
+    asyncio.run(run(Job(**fields | {"pragmas": tuple(fields.get("pragmas", ()))})))
 
 
 if __name__ == "__main__":
-    main(job_of(sys.argv[1]))
+    main(json.loads(sys.argv[1]))
