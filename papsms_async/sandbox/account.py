@@ -10,7 +10,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import re
 from decimal import Decimal
 from enum import StrEnum
 from math import inf
@@ -21,6 +20,7 @@ import attrs
 
 from .answers import Refusal
 from .catalogue import OUT_OF_STOCK, CountryOnOffer, price
+from .code_extraction import find_code
 from .config import SandboxConfig
 from .magic import Magic
 from .phone_numbers import NumberPool
@@ -128,8 +128,6 @@ class SandboxActivation:
             return self.ended
         return ActivationState.RECEIVED if self.has_sms(now) else ActivationState.WAITING
 
-
-_CODE = re.compile(r"(?<![0-9])[0-9]{4,8}(?![0-9])")
 
 _BRANDS = {
     "whatsapp": "WhatsApp",
@@ -299,7 +297,7 @@ class Account:
         Args:
             activation: The receiver.
             now: POSIX seconds.
-            code: The code; ``None`` for the first 4 to 8 digits in the text, if there are any.
+            code: The code; ``None`` for the one in the text, if one is recognised there.
             text: The text, ``None`` for an ordinary one with the code, drawn if need be.
 
         Returns:
@@ -311,8 +309,7 @@ class Account:
             code = code or f"{self._rng.randrange(1_000_000):06d}"
             text = _sms_text(activation.service, code)
         elif code is None:
-            recognised = _CODE.search(text)
-            code = recognised[0] if recognised else None
+            code = find_code(text)
         activation.sms_code, activation.sms_text = code, text
         self._expect(activation, now)
         self.settle(now)

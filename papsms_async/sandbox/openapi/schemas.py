@@ -227,7 +227,7 @@ _DELIVER = record(
     {
         "activation_id": optional(_ID),
         "phone_number": optional(text("Of a number that is held.", examples=["+14155550123"])),
-        "code": optional(text("The first 4 to 8 digits of the text where left out.")),
+        "code": optional(text("Left out: the one in the text, if one is recognised.")),
         "text": optional(text("An ordinary text with the code where left out.")),
     },
     optional=("activation_id", "phone_number", "code", "text"),
