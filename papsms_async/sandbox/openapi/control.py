@@ -5,7 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ..control import CONTROL_PATH
-from .parts import control, query, taken
+from ..fields import MOST
+from .parts import LAST, control, query, taken
 from .schemas import Json
 from .webhooks import WEBHOOK_CONTROLS
 
@@ -148,9 +149,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         "The latest requests",
         "Oldest first; the control API's own are not among them.",
         ("Requests", {"requests": [_REQUEST]}),
-        parameters=[
-            query("last", {"type": "integer", "minimum": 0, "default": 1000}, "How many at most.")
-        ],
+        parameters=[LAST],
     ),
     ("GET", "stats"): control(
         "getStats",
@@ -160,7 +159,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         parameters=[
             query(
                 "window",
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e8, "default": 60},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MOST, "default": 60},
                 "Length in seconds of the window in which requests are counted.",
             )
         ],
