@@ -10,15 +10,16 @@ or by whatever a test hands them to.
 
 from __future__ import annotations
 
-from .account import ActivationState, Charge, ChargeKind, SandboxActivation
+from .activations import ActivationState, Charge, ChargeKind, SandboxActivation, Sms
 from .answers import CountriesShape, ErrorShape
 from .config import RetryAfterStyle, SandboxConfig
 from .control import SandboxControl
 from .endpoints import BASE_PATH
-from .engine import LoggedRequest, SandboxEngine
+from .engine import SandboxEngine
 from .faults import Effect, Fault, FaultKind, FaultRoute, FaultSet, parse_faults
 from .limits import Limiter, LimitKind, LimitSpec
 from .messages import Delivery, SandboxReply, SandboxRequest
+from .traffic import LoggedRequest
 from .triggers import Trigger
 from .webhook_config import WebhookConfig, WebhookShape
 from .webhook_faults import WebhookFault, WebhookFaultKind, parse_webhook_faults
@@ -51,6 +52,7 @@ __all__ = [
     "SandboxEngine",
     "SandboxReply",
     "SandboxRequest",
+    "Sms",
     "Trigger",
     "WebhookConfig",
     "WebhookFault",

@@ -10,51 +10,21 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+from bisect import insort
 from decimal import Decimal
-from enum import StrEnum
 from math import inf
 from random import Random
 from typing import Protocol
 
-import attrs
-
+from .activations import ActivationState, Charge, ChargeKind, SandboxActivation, Sms
 from .answers import Refusal
 from .catalogue import OUT_OF_STOCK, CountryOnOffer, price
 from .code_extraction import find_code
 from .config import SandboxConfig
+from .journal import Journal
 from .magic import Magic
 from .phone_numbers import NumberPool
-
-
-class ChargeKind(StrEnum):
-    """What happened to money or to an activation."""
-
-    PURCHASE = "purchase"
-    COMPLETE = "complete"
-    CANCEL = "cancel"
-    REFUND = "refund"
-    EXPIRE_REFUND = "expire_refund"
-
-
-@attrs.frozen
-class Charge:
-    """One entry of the charge log.
-
-    Attributes:
-        at: POSIX seconds.
-        kind: What happened.
-        activation_id: To which activation.
-        amount: US dollars taken (purchase) or given back (the refunds); 0 for the others.
-        service: Its service.
-        country: Its country.
-    """
-
-    at: float
-    kind: ChargeKind
-    activation_id: str
-    amount: Decimal
-    service: str
-    country: str
+from .texts import ordinary_text
 
 
 class Witness(Protocol):
@@ -65,87 +35,6 @@ class Witness(Protocol):
 
     def arrived(self, activation: SandboxActivation) -> None:
         """An SMS has arrived, at the activation's ``sms_at``; a later one replaces it."""
-
-
-class ActivationState(StrEnum):
-    """How an activation stands; also the status word on the wire."""
-
-    WAITING = "waiting"
-    RECEIVED = "received"
-    CANCELLED = "cancelled"
-    EXPIRED = "expired"
-    COMPLETED = "completed"
-
-
-@attrs.define
-class SandboxActivation:
-    """One bought number. Phone number and SMS stay out of the repr.
-
-    Attributes:
-        activation_id: Digits.
-        phone_number: E.164, from a range reserved for fiction or otherwise unassigned.
-        country: Country code.
-        service: Service name.
-        cost: US dollars.
-        bought_at: POSIX seconds.
-        expires_at: POSIX seconds.
-        sms_at: When the SMS arrives, ``None`` for never.
-        sms_code: The code in it, ``None`` where none is recognised.
-        sms_text: Its text.
-        ended: How it ended, ``None`` while it has not.
-        ended_at: When.
-        finishes: Finish requests that were executed; never above 1.
-        status_calls: Status requests for it so far.
-        finish_calls: Finish requests for it so far.
-    """
-
-    activation_id: str
-    phone_number: str = attrs.field(repr=False)
-    country: str
-    service: str
-    cost: Decimal
-    bought_at: float
-    expires_at: float
-    magic: Magic = attrs.field(repr=False)
-    sms_at: float | None = None
-    sms_code: str | None = attrs.field(default=None, repr=False)
-    sms_text: str = attrs.field(default="", repr=False)
-    ended: ActivationState | None = None
-    ended_at: float | None = None
-    finishes: int = 0
-    status_calls: int = 0
-    finish_calls: int = 0
-    holds_number: bool = attrs.field(default=True, repr=False)
-    sms_entry: int = attrs.field(default=0, repr=False)
-
-    def has_sms(self, now: float) -> bool:
-        """Whether the SMS has arrived, and before expiry."""
-        return self.sms_at is not None and self.sms_at <= now and self.sms_at < self.expires_at
-
-    def state(self, now: float) -> ActivationState:
-        """How it stands at that time; `Account.settle` must have been called for it."""
-        if self.ended is not None:
-            return self.ended
-        return ActivationState.RECEIVED if self.has_sms(now) else ActivationState.WAITING
-
-
-_BRANDS = {
-    "whatsapp": "WhatsApp",
-    "tiktok": "TikTok",
-    "youtube": "YouTube",
-    "linkedin": "LinkedIn",
-    "paypal": "PayPal",
-    "openai": "OpenAI",
-    "github": "GitHub",
-    "icloud": "iCloud",
-    "wechat": "WeChat",
-    "x": "X",
-}
-
-
-def _sms_text(service: str, code: str) -> str:
-    brand = _BRANDS.get(service) or service.replace("_", " ").replace("-", " ").title()
-    return f"Your {brand} code: {code}"
 
 
 class Account:
@@ -171,6 +60,7 @@ class Account:
         self._holding = 0
         self.balance = config.balance
         self.charge_log: list[Charge] = []
+        self.journal = Journal()
         self.activations: dict[str, SandboxActivation] = {}
 
     def next_change_at(self) -> float:
@@ -182,8 +72,8 @@ class Account:
         while self._arrivals and self._arrivals[0][0] <= now:
             at, entry, activation = heapq.heappop(self._arrivals)
             # An SMS that was replaced, or that comes too late, has an entry here all the same.
-            current = activation.sms_entry == entry
-            if current and activation.ended is None and activation.has_sms(at):
+            if activation.ended is None and activation.next_arrives(entry, at):
+                self._note(activation, at)
                 self._witness.arrived(activation)
         while self._expiries and self._expiries[0][0] <= now:
             at, _, activation = heapq.heappop(self._expiries)
@@ -221,7 +111,7 @@ class Account:
             expires_at=now + lifetime,
             magic=magic,
             sms_code=None if magic.null_code else code,
-            sms_text=magic.text.format(code=code) if magic.text else _sms_text(service, code),
+            sms_text=magic.text.format(code=code) if magic.text else ordinary_text(service, code),
         )
         self.activations[activation.activation_id] = activation
         self._by_number[activation.phone_number] = activation
@@ -230,7 +120,10 @@ class Account:
         self.balance -= cost
         self._log(activation, ChargeKind.PURCHASE, now, cost)
         self._witness.bought(activation)
-        self._expect(activation, None if seconds is None else now + seconds)
+        if seconds is not None:
+            activation.sms_at = now + seconds
+            activation.sms_entry = self._await_arrival(activation, activation.sms_at)
+        self._note(activation, now)
         return activation
 
     def find(self, activation_id: str) -> SandboxActivation:
@@ -273,7 +166,8 @@ class Account:
         self._check_unended(activation)
         magic = activation.magic
         if magic.races and activation.sms_at is None:
-            self._expect(activation, now)
+            activation.sms_at = now
+            activation.sms_entry = self._await_arrival(activation, now)
             self.settle(now)
         if activation.has_sms(now):
             raise Refusal(409, "CANNOT_CANCEL", "Cannot cancel: an SMS was received")
@@ -291,35 +185,71 @@ class Account:
         *,
         code: str | None = None,
         text: str | None = None,
+        delay: float = 0.0,
     ) -> bool:
-        """Let an SMS arrive now; it replaces an earlier one.
+        """Let an SMS arrive; it replaces the one of the purchase if that has not arrived.
 
         Args:
             activation: The receiver.
             now: POSIX seconds.
             code: The code; ``None`` for the one in the text, if one is recognised there.
             text: The text, ``None`` for an ordinary one with the code, drawn if need be.
+            delay: Seconds until it arrives.
 
         Returns:
-            Whether it arrived; to an activation that has ended or expired nothing arrives.
+            Whether it arrives; to an activation that has ended or expired by then nothing does.
         """
-        if activation.ended is not None or now >= activation.expires_at:
+        if activation.ended is not None or now + delay >= activation.expires_at:
             return False
         if text is None:
             code = code or f"{self._rng.randrange(1_000_000):06d}"
-            text = _sms_text(activation.service, code)
+            text = ordinary_text(activation.service, code)
         elif code is None:
             code = find_code(text)
-        activation.sms_code, activation.sms_text = code, text
-        self._expect(activation, now)
+        if not activation.has_sms(now):
+            activation.sms_at = None
+        at = now + delay
+        entry = self._await_arrival(activation, at)
+        insort(activation.later, Sms(at, code, text, entry), key=lambda sms: (sms.at, sms.entry))
+        self._note(activation, now)
         self.settle(now)
         return True
 
-    def _expect(self, activation: SandboxActivation, at: float | None) -> None:
-        """Set when the SMS arrives, in place of what was set before."""
-        activation.sms_at, activation.sms_entry = at, next(self._entries)
-        if at is not None:
-            heapq.heappush(self._arrivals, (at, activation.sms_entry, activation))
+    def drop(self, activation: SandboxActivation, now: float) -> int:
+        """Let no SMS arrive that has not yet, until a new one is sent.
+
+        Returns:
+            How many were on their way.
+        """
+        if activation.ended is not None:
+            return 0
+        dropped = len(activation.later)
+        activation.later.clear()
+        if activation.sms_at is not None and not activation.has_sms(now):
+            activation.sms_at = None
+            dropped += 1
+        if dropped:
+            self._note(activation, now)
+        return dropped
+
+    def expire(self, activation: SandboxActivation, now: float) -> None:
+        """Let an activation expire before its time, with a refund."""
+        if activation.ended is None:
+            self._end(activation, ActivationState.EXPIRED, now, ChargeKind.EXPIRE_REFUND)
+
+    def count_status(self, activation: SandboxActivation, now: float) -> None:
+        """Note that the status of an activation was asked for."""
+        activation.status_calls += 1
+        self._note(activation, now)
+
+    def _await_arrival(self, activation: SandboxActivation, at: float) -> int:
+        """Have `settle` see to an SMS at that time; return the SMS's entry."""
+        entry = next(self._entries)
+        heapq.heappush(self._arrivals, (at, entry, activation))
+        return entry
+
+    def _note(self, activation: SandboxActivation, now: float) -> None:
+        self.journal.note(activation.activation_id, activation.state(now))
 
     def _check_unended(self, activation: SandboxActivation) -> None:
         match activation.ended:
@@ -340,10 +270,12 @@ class Account:
         refund: ChargeKind | None,
     ) -> None:
         activation.ended, activation.ended_at = state, at
+        activation.later.clear()
         if refund is not None:
             self.balance += activation.cost
             self._log(activation, refund, at, activation.cost)
         self._let_go(activation)
+        self._note(activation, at)
 
     def _let_go(self, activation: SandboxActivation) -> None:
         if not activation.holds_number:

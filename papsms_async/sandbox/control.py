@@ -7,12 +7,19 @@ request                              what it does
 ``GET /_sandbox/faults``             the faults in force, in their notation
 ``PUT /_sandbox/faults``             replaces them: ``{"faults": ["purchase:drop_after@0.05"]}``,
                                      also one string; ``"seed"`` seeds their draws anew
-``DELETE /_sandbox/faults``          removes them
+``POST /_sandbox/faults``            adds such faults; the counts of the others go on
+``DELETE /_sandbox/faults``          removes them all, or those in ``{"faults": [...]}``
 ``GET /_sandbox/limit``              the limit in force
 ``PUT /_sandbox/limit``              replaces it: ``{"limit": "60/60s:token-bucket"}``
-``POST /_sandbox/deliver``           an SMS arrives now: ``{"phone_number" or "activation_id",
-                                     "code": "123456", "text": "..."}``; code and text may be left
-                                     out; 404 if nobody can receive it
+``POST /_sandbox/deliver``           an SMS arrives: ``{"phone_number" or "activation_id",
+                                     "code": "123456", "text": "...", "delay": 5}``; code and text
+                                     may be left out, without ``delay`` (seconds) it is there at
+                                     once; 404 if nobody can receive it by then
+``POST /_sandbox/drop``              the SMS on their way to a number never come:
+                                     ``{"phone_number" or "activation_id"}``; 409 if there are none
+``POST /_sandbox/end``               the service ends a waiting number by itself, with a refund:
+                                     ``{"phone_number" or "activation_id", "state": "cancelled" or
+                                     "expired"}``; 409 if it is not waiting
 ``GET /_sandbox/webhook``            ``{"webhook": ...}``: where webhooks are posted and how, null
                                      for nowhere; the URL without its path
 ``PUT /_sandbox/webhook``            replaces it: ``{"url": "http://127.0.0.1:8000/hook/SECRET",
@@ -27,9 +34,12 @@ request                              what it does
 ``GET /_sandbox/activations``        every activation; ``?open=1`` only those not ended
 ``GET /_sandbox/requests``           the latest requests, oldest first; ``?last=1000``
 ``GET /_sandbox/stats``              counts, balance, busiest window; ``?window=60`` seconds
+``GET /_sandbox/events``             all of this live, as server-sent events: see
+                                     `papsms_async.sandbox.feed`
 ==================================== ============================================================
 
-An error answers ``{"error": "..."}`` with 400, 404 or 405.
+An error answers ``{"error": "..."}`` with 400, 404, 405 or 409, and with 403 what a page of another
+site makes a browser send (`papsms_async.sandbox.guard`).
 """
 
 from __future__ import annotations
@@ -40,10 +50,11 @@ from itertools import islice
 from urllib.parse import parse_qs
 
 from . import answers, spoiling
-from .account import ActivationState, ChargeKind, SandboxActivation
+from .activations import ActivationState, ChargeKind
 from .engine import SandboxEngine
 from .faults import FaultSet, parse_faults
 from .fields import (
+    ControlError,
     flag_of,
     integer_of,
     json_object,
@@ -54,19 +65,15 @@ from .fields import (
 )
 from .limits import LimitSpec
 from .messages import SandboxReply, SandboxRequest
+from .number_control import NumberControl
 from .routing import path_of
+from .views import activation_row, request_row
 from .webhook_control import WebhookControl
 
 CONTROL_PATH = "/_sandbox/"
 
 _JSON = {"Content-Type": "application/json"}
 _Endpoint = Callable[[Mapping[str, object], Mapping[str, str]], object]
-
-
-class _ControlError(Exception):
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class SandboxControl:
@@ -82,11 +89,12 @@ class SandboxControl:
             ("GET", "health"): self._health,
             ("GET", "faults"): self._get_faults,
             ("PUT", "faults"): self._put_faults,
+            ("POST", "faults"): self._post_faults,
             ("DELETE", "faults"): self._delete_faults,
             ("GET", "limit"): self._get_limit,
             ("PUT", "limit"): self._put_limit,
-            ("POST", "deliver"): self._deliver,
             ("POST", "reset"): self._reset,
+            **NumberControl(engine).endpoints,
             **WebhookControl(engine).endpoints,
             ("GET", "charge-log"): self._charge_log,
             ("GET", "activations"): self._activations,
@@ -104,7 +112,7 @@ class SandboxControl:
         try:
             body = answers.dump(self._find(method, name)(json_object(request), query))
             return spoiling.answer(200, body, _JSON, now)
-        except _ControlError as exc:
+        except ControlError as exc:
             status, message = exc.status, str(exc)
         except ValueError as exc:
             status, message = 400, str(exc)
@@ -122,9 +130,9 @@ class SandboxControl:
             return endpoint
         allowed = self._verbs(name)
         if allowed:
-            raise _ControlError(405, f"{name} takes {', '.join(allowed)}")
+            raise ControlError(405, f"{name} takes {', '.join(allowed)}")
         known = sorted({known for _, known in self._endpoints})
-        raise _ControlError(404, f"no such control; there are {', '.join(known)}")
+        raise ControlError(404, f"no such control; there are {', '.join(known)}")
 
     def _health(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         return {"ok": True, "requests": self._engine.counted_requests}
@@ -138,8 +146,17 @@ class SandboxControl:
         self._engine.set_faults(FaultSet(faults, seed=self._engine.seed if seed is None else seed))
         return self._get_faults(body, query)
 
+    def _post_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        self._engine.add_faults(parse_faults(notation_of(body, "faults")))
+        return self._get_faults(body, query)
+
     def _delete_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        self._engine.set_faults(FaultSet())
+        if "faults" not in body:
+            self._engine.set_faults(FaultSet())
+            return self._get_faults(body, query)
+        for fault in parse_faults(notation_of(body, "faults")):
+            if not self._engine.remove_fault(fault):
+                raise ControlError(404, f"not in force: {fault}")
         return self._get_faults(body, query)
 
     def _get_limit(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
@@ -148,21 +165,6 @@ class SandboxControl:
     def _put_limit(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         self._engine.set_limit(LimitSpec.parse(text_of(body, "limit") or ""))
         return self._get_limit(body, query)
-
-    def _deliver(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        activation_id, phone_number = text_of(body, "activation_id"), text_of(body, "phone_number")
-        if (activation_id is None) == (phone_number is None):
-            raise ValueError("give activation_id or phone_number, one of them")
-        found = self._engine.deliver(
-            self._engine.now,
-            activation_id=activation_id,
-            phone_number=phone_number,
-            code=text_of(body, "code"),
-            text=text_of(body, "text"),
-        )
-        if found is None:
-            raise _ControlError(404, "no open activation can receive that SMS")
-        return self._row(found)
 
     def _reset(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         self._engine.reset(seed=integer_of(body, "seed"))
@@ -186,40 +188,15 @@ class SandboxControl:
     def _activations(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         only_open = flag_of(query, "open")
         found = self._engine.open_activations() if only_open else self._engine.activations.values()
-        return {"activations": [self._row(activation) for activation in found]}
-
-    def _row(self, activation: SandboxActivation) -> dict[str, object]:
         return {
-            "activation_id": activation.activation_id,
-            "phone_number": activation.phone_number,
-            "country": activation.country,
-            "service": activation.service,
-            "cost": activation.cost,
-            "state": activation.state(self._engine.now),
-            "bought_at": activation.bought_at,
-            "expires_at": activation.expires_at,
-            "sms_at": activation.sms_at,
-            "sms_code": activation.sms_code,
-            "sms_text": activation.sms_text,
-            "ended_at": activation.ended_at,
-            "finishes": activation.finishes,
+            "activations": [activation_row(activation, self._engine.now) for activation in found]
         }
 
     def _requests(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         log = self._engine.request_log
         last = last_of(query)
         return {
-            "requests": [
-                {
-                    "at": entry.at,
-                    "method": entry.method,
-                    "route": entry.route,
-                    "status": entry.status,
-                    "counted": entry.counted,
-                    "delivery": entry.delivery,
-                }
-                for entry in islice(log, max(0, len(log) - last), None)
-            ]
+            "requests": [request_row(entry) for entry in islice(log, max(0, len(log) - last), None)]
         }
 
     def _stats(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:

@@ -9,7 +9,8 @@ from urllib.parse import unquote
 import attrs
 
 from . import answers, spoiling
-from .account import Account, ActivationState
+from .account import Account
+from .activations import ActivationState
 from .answers import Refusal
 from .catalogue import find_country, find_service
 from .config import SandboxConfig
@@ -148,7 +149,7 @@ class Endpoints:
 
     def _status(self, call: Call) -> SandboxReply:
         activation = self._account.find(call.argument)
-        activation.status_calls += 1
+        self._account.count_status(activation, call.now)
         magic = activation.magic
         if magic.first_status is not None and activation.status_calls == 1:
             return spoiling.instead(magic.first_status, call.now)

@@ -12,50 +12,29 @@ What happens to a request, in this order:
 from __future__ import annotations
 
 import math
-from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from random import Random
 
 import attrs
 
 from . import answers, spoiling
-from .account import Account, Charge, SandboxActivation
+from .account import Account
+from .activations import ActivationState, Charge, SandboxActivation
 from .answers import Refusal
-from .config import RetryAfterStyle, SandboxConfig
+from .config import SandboxConfig
 from .endpoints import Call, Endpoints, find_route
-from .faults import Effect, FaultKind, FaultRoute, FaultSet
-from .limits import Limiter, LimitSpec
+from .faults import Effect, Fault, FaultKind, FaultRoute, FaultSet
+from .gate import Gate
+from .journal import Journal
+from .limits import LimitSpec
 from .messages import Delivery, SandboxReply, SandboxRequest
+from .traffic import LoggedRequest, Traffic
 from .webhook_config import WebhookConfig
 from .webhooks import WebhookOutbox
 
-REQUEST_LOG_LENGTH = 200_000
-"""Entries that `SandboxEngine.request_log` keeps."""
-
 _JSON = {"Content-Type": "application/json"}
-
-
-@attrs.frozen
-class LoggedRequest:
-    """One entry of the request log.
-
-    Attributes:
-        at: Arrival in POSIX seconds.
-        method: Upper-case verb, at most 16 characters.
-        route: ``purchase``, ``status``, ``finish``, ``countries`` or ``unknown``.
-        status: Status of the answer; 0 where the client got none.
-        counted: Whether it reached the service and so the limit.
-        delivery: The way the answer travelled.
-    """
-
-    at: float
-    method: str
-    route: str
-    status: int
-    counted: bool
-    delivery: Delivery
 
 
 class SandboxEngine:
@@ -64,27 +43,35 @@ class SandboxEngine:
     Args:
         config: How it is set up.
         seed: Seeds everything that is drawn; equal seeds and equal calls give equal answers.
+
+    Attributes:
+        config: How it is set up.
+        seed: The seed of this run.
+        now: The latest time that it was told, in POSIX seconds.
+        run: How often it was started: 1, and one more after each reset.
+        traffic: The requests of this run.
+        webhooks: The webhooks of this run.
     """
 
     def __init__(self, config: SandboxConfig | None = None, *, seed: int = 0) -> None:
         self.config = config or SandboxConfig()
         self.now = -math.inf
-        self.request_log: deque[LoggedRequest] = deque(maxlen=REQUEST_LOG_LENGTH)
+        self.run = 0
+        self.traffic = Traffic()
         self._watchers: list[Callable[[], None]] = []
         self.webhooks = WebhookOutbox(self.config.webhook, seed=seed, changed=self._changed)
         self._start(seed)
 
     def _start(self, seed: int) -> None:
         self.seed = seed
+        self.run += 1
         self.webhooks.reset(self.config.webhook, seed=seed)
         self._account = Account(self.config, seed=seed, witness=self.webhooks)
         self._endpoints = Endpoints(self._account, self.config)
         self._faults = FaultSet(self.config.faults, seed=seed)
         self._latency_rng = Random(f"latency {seed}")  # noqa: S311 - a simulation
-        self._arrivals = array("d")
-        self._limiters: dict[str, Limiter] = {}
-        self._limit = self.config.limit
-        self.request_log.clear()
+        self._gate = Gate(self.config.limit)
+        self.traffic.clear()
 
     # ---- what a judge reads ----
 
@@ -106,7 +93,7 @@ class SandboxEngine:
     @property
     def limit(self) -> LimitSpec:
         """The limit in force for keys without one of their own."""
-        return self._limit
+        return self._gate.limit
 
     @property
     def faults(self) -> FaultSet:
@@ -129,18 +116,22 @@ class SandboxEngine:
 
         O(n) in the requests since the start or the last reset.
         """
-        arrivals = self._arrivals
-        most = first = 0
-        for index, at in enumerate(arrivals):
-            while at - arrivals[first] >= seconds:
-                first += 1
-            most = max(most, index - first + 1)
-        return most
+        return self.traffic.busiest_window(seconds)
 
     @property
     def counted_requests(self) -> int:
         """How many requests reached the service since the start or the last reset."""
-        return len(self._arrivals)
+        return self.traffic.counted
+
+    @property
+    def request_log(self) -> deque[LoggedRequest]:
+        """The latest requests, oldest first."""
+        return self.traffic.log
+
+    @property
+    def journal(self) -> Journal:
+        """Which activations changed since when, and how many there are in each state."""
+        return self._account.journal
 
     # ---- what a test or the control API sets ----
 
@@ -181,6 +172,17 @@ class SandboxEngine:
         self._faults = faults
         self._changed()
 
+    def add_faults(self, faults: Iterable[Fault]) -> None:
+        """Put more faults behind those in force, whose counts go on."""
+        self._faults.add(faults)
+        self._changed()
+
+    def remove_fault(self, fault: Fault) -> bool:
+        """Take one fault out of those in force; whether it was in force."""
+        removed = self._faults.remove(fault)
+        self._changed()
+        return removed
+
     def set_webhook(self, webhook: WebhookConfig | None, *, seed: int | None = None) -> None:
         """Replace where webhooks are posted and how; posts that were planned are dropped.
 
@@ -197,8 +199,7 @@ class SandboxEngine:
 
     def set_limit(self, limit: LimitSpec) -> None:
         """Replace the limit; every key starts anew."""
-        self._limit = limit
-        self._limiters.clear()
+        self._gate.set_limit(limit)
         self._changed()
 
     def reset(self, *, seed: int | None = None) -> None:
@@ -218,22 +219,69 @@ class SandboxEngine:
         phone_number: str | None = None,
         code: str | None = None,
         text: str | None = None,
+        delay: float = 0.0,
     ) -> SandboxActivation | None:
-        """Let an SMS arrive now, for an activation id or for a phone number that is held.
+        """Let an SMS arrive, for an activation id or for a phone number that is held.
+
+        Args:
+            now: POSIX seconds.
+            activation_id: Id of the receiver, or
+            phone_number: its phone number.
+            code: The code; ``None`` for the one in the text, or for a drawn one.
+            text: The text; ``None`` for an ordinary one with the code.
+            delay: Seconds until it arrives.
 
         Returns:
-            The activation, or ``None`` if there is none that can still receive it.
+            The activation, or ``None`` if there is none that can still receive it by then.
         """
         self.advance(now)
-        found: SandboxActivation | None = None
-        if activation_id is not None:
-            found = self._account.activations.get(activation_id)
-        elif phone_number is not None:
-            found = self._account.find_number(phone_number)
-        if found is None or not self._account.deliver(found, self.now, code=code, text=text):
+        found = self.find(activation_id=activation_id, phone_number=phone_number)
+        if found is None or not self._account.deliver(
+            found, self.now, code=code, text=text, delay=delay
+        ):
             return None
         self._changed()
         return found
+
+    def drop(self, now: float, activation: SandboxActivation) -> int:
+        """Let the SMS that are on their way to an activation never arrive.
+
+        Returns:
+            How many were.
+        """
+        self.advance(now)
+        dropped = self._account.drop(activation, self.now)
+        self._changed()
+        return dropped
+
+    def end(self, now: float, activation: SandboxActivation, state: ActivationState) -> bool:
+        """Let the service end an activation by itself, with a refund.
+
+        Args:
+            now: POSIX seconds.
+            activation: The activation.
+            state: ``CANCELLED`` or ``EXPIRED``.
+
+        Returns:
+            Whether it was waiting; one that has ended or has its SMS stays as it is.
+        """
+        self.advance(now)
+        if activation.state(self.now) is not ActivationState.WAITING:
+            return False
+        if state is ActivationState.EXPIRED:
+            self._account.expire(activation, self.now)
+        else:
+            self._account.give_up(activation, self.now)
+        self._changed()
+        return True
+
+    def find(
+        self, *, activation_id: str | None = None, phone_number: str | None = None
+    ) -> SandboxActivation | None:
+        """Return the activation of that id, or the one that holds that phone number now."""
+        if activation_id is not None:
+            return self._account.activations.get(activation_id)
+        return None if phone_number is None else self._account.find_number(phone_number)
 
     # ---- the service ----
 
@@ -254,12 +302,10 @@ class SandboxEngine:
         call = Call(request, "GET" if method == "HEAD" else method, route, argument, self.now)
         effect, late = self._faults.strike(route)
         counted = effect is None or effect.kind is not FaultKind.REFUSE
-        if counted:
-            self._arrivals.append(self.now)
         reply = self._reply(call, effect)
         reply = attrs.evolve(reply, delay=reply.delay + late + self._latency())
         answered = reply.delivery in {Delivery.ANSWER, Delivery.TRUNCATE}
-        self.request_log.append(
+        self.traffic.record(
             LoggedRequest(
                 at=self.now,
                 method=method[:16],
@@ -276,7 +322,7 @@ class SandboxEngine:
         if effect is not None and effect.kind is FaultKind.REFUSE:
             return spoiling.instead(effect, call.now)
         try:
-            self._check_key(call)
+            self._gate.check(call, self.config)
         except Refusal as refusal:
             return self._refused(refusal, call.now)
         if effect is not None and not effect.executed:
@@ -286,35 +332,6 @@ class SandboxEngine:
         except Refusal as refusal:
             reply = self._refused(refusal, call.now)
         return reply if effect is None else spoiling.spoil(reply, effect, call.now)
-
-    def _check_key(self, call: Call) -> None:
-        header = (call.request.header("Authorization") or "").strip()
-        scheme, _, key = header.partition(" ")
-        key = key.strip()
-        if not header:
-            raise Refusal(401, "NO_KEY", "API key is missing", literal=True)
-        if scheme.lower() != "bearer" or key not in self.config.api_keys:
-            raise Refusal(401, "BAD_KEY", "API key is invalid", literal=True)
-        limiter = self._limiters.get(key)
-        if limiter is None:
-            limiter = self.config.key_limits.get(key, self._limit).limiter()
-            self._limiters[key] = limiter
-        allowed, wait = limiter.admit(call.now)
-        if not allowed:
-            headers = self._retry_after(wait, call.now)
-            raise Refusal(429, "RATE_LIMITED", "Too many requests", headers=headers, literal=True)
-        allowed_ips = self.config.allowed_ips
-        if allowed_ips is not None and call.request.peer not in allowed_ips:
-            raise Refusal(403, "IP_NOT_ALLOWED", "IP address is not allowed", literal=True)
-
-    def _retry_after(self, wait: float, now: float) -> dict[str, str]:
-        match self.config.retry_after:
-            case RetryAfterStyle.NONE:
-                return {}
-            case RetryAfterStyle.SECONDS:
-                return {"Retry-After": str(max(1, math.ceil(wait)))}
-            case RetryAfterStyle.DATE:
-                return {"Retry-After": answers.http_date(math.ceil(now + wait))}
 
     def _refused(self, refusal: Refusal, now: float) -> SandboxReply:
         shape = refusal.shape or self.config.error_shape

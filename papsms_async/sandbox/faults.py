@@ -230,6 +230,29 @@ class FaultSet:
         """Whether one of them strikes connections before anything is read."""
         return any(fault.route is FaultRoute.CONNECT for fault in self._faults)
 
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Put more faults behind the others, whose counts go on."""
+        added = tuple(faults)
+        self._faults += added
+        self._tally.add(fault.trigger for fault in added)
+
+    def remove(self, fault: Fault) -> bool:
+        """Take a fault out; the others' counts go on.
+
+        Returns:
+            Whether it was there.
+        """
+        if fault not in self._faults:
+            return False
+        index = self._faults.index(fault)
+        self._faults = self._faults[:index] + self._faults[index + 1 :]
+        self._tally.remove(index)
+        return True
+
+    def counts(self) -> list[tuple[Fault, int, int]]:
+        """Return each fault with the calls it has counted and how many of them it struck."""
+        return [(fault, *self._tally.counts(index)) for index, fault in enumerate(self._faults)]
+
     def strike(self, route: FaultRoute | None) -> tuple[Effect | None, float]:
         """Count one call to a route.
 

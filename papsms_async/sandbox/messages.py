@@ -21,6 +21,8 @@ class Delivery(StrEnum):
     """The connection is closed without an answer."""
     TRUNCATE = "truncate"
     """``Content-Length`` promises more than ``body`` holds; the connection closes after it."""
+    EVENTS = "events"
+    """Server-sent events without end, as `papsms_async.sandbox.feed` makes them."""
 
 
 @attrs.frozen

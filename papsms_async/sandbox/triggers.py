@@ -76,12 +76,32 @@ class Tally:
     """
 
     def __init__(self, triggers: Iterable[Trigger], *, seed: int | str) -> None:
-        self._triggers = tuple(triggers)
-        self._calls = [0] * len(self._triggers)
+        self._triggers: list[Trigger] = []
+        self._calls: list[int] = []
+        self._struck: list[int] = []
         self._rng = Random(seed)  # noqa: S311 - a simulation
+        self.add(triggers)
+
+    def add(self, triggers: Iterable[Trigger]) -> None:
+        """Put more triggers behind the others, which go on as they are."""
+        for trigger in triggers:
+            self._triggers.append(trigger)
+            self._calls.append(0)
+            self._struck.append(0)
+
+    def remove(self, index: int) -> None:
+        """Take the trigger of that index out; those behind it move up."""
+        for column in (self._triggers, self._calls, self._struck):
+            del column[index]
+
+    def counts(self, index: int) -> tuple[int, int]:
+        """Return how many calls a trigger has counted, and how many of them it struck."""
+        return self._calls[index], self._struck[index]
 
     def strikes(self, index: int) -> bool:
         """Count one call for the trigger of that index, and say whether it is struck."""
         self._calls[index] += 1
         # Drawn whether needed or not, so that one fault's calls leave the others' draws alone.
-        return self._triggers[index].strikes(self._calls[index], self._rng.random())
+        struck = self._triggers[index].strikes(self._calls[index], self._rng.random())
+        self._struck[index] += struck
+        return struck

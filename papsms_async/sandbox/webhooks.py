@@ -17,7 +17,7 @@ from random import Random
 
 import attrs
 
-from .account import SandboxActivation
+from .activations import SandboxActivation
 from .triggers import Tally
 from .webhook_config import WebhookConfig
 from .webhook_faults import WebhookFault, WebhookFaultKind

@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from ..control import CONTROL_PATH
-from ..fields import MOST
-from .parts import LAST, control, query, taken
+from ..feed import EVENTS_PATH
+from .parts import CONTROL_TAG, control, described, query, taken
 from .schemas import Json
 from .webhooks import WEBHOOK_CONTROLS
 
@@ -24,7 +24,17 @@ _ROW = {
     "sms_text": "Your WhatsApp code: 847291",
     "ended_at": None,
     "finishes": 0,
+    "status_calls": 2,
+    "messages": [
+        {
+            "at": 1776609022.5,
+            "code": "847291",
+            "text": "Your WhatsApp code: 847291",
+            "arrived": True,
+        }
+    ],
 }
+_GONE: Json = {**_ROW, "state": "expired", "sms_at": None, "messages": [], "ended_at": 1776609030.0}
 _FAULTS = {"faults": ["purchase:drop_after@0.05", "status:server_error#3"]}
 _LIMIT = {"limit": "60/60s:sliding-log"}
 _STATS = {
@@ -81,11 +91,21 @@ CONTROLS: dict[tuple[str, str], Json] = {
             },
         ),
     ),
+    ("POST", "faults"): control(
+        "addFaults",
+        "Add faults",
+        "They come behind those in force, whose counts go on.",
+        ("Faults", _FAULTS),
+        fails={400: "not a fault: 'purchase:explode'"},
+        requestBody=taken("NewFaults", {"example": _FAULTS}),
+    ),
     ("DELETE", "faults"): control(
         "removeFaults",
-        "Remove all faults",
-        "From now on nothing goes wrong.",
+        "Remove faults",
+        "Those of the body, or all of them without one.",
         ("Faults", {"faults": []}),
+        fails={404: "not in force: purchase:hang"},
+        requestBody=taken("GoneFaults", {"example": _FAULTS}, required=False),
     ),
     ("GET", "limit"): control(
         "getLimit", "The limit in force", "Of keys without one of their own.", ("Limit", _LIMIT)
@@ -101,8 +121,8 @@ CONTROLS: dict[tuple[str, str], Json] = {
     ("POST", "deliver"): control(
         "deliverSms",
         "Let an SMS arrive",
-        "It arrives now, for the holder of a phone number or for an activation, and replaces the"
-        " one that was on its way.",
+        "It arrives now or after a delay, for the holder of a phone number or for an activation,"
+        " and replaces the one of the purchase if that is still on its way.",
         ("ActivationRow", _ROW),
         fails={
             400: "give activation_id or phone_number, one of them",
@@ -113,8 +133,28 @@ CONTROLS: dict[tuple[str, str], Json] = {
             {
                 "code": {"phone_number": "+14155550123", "code": "847291"},
                 "text": {"activation_id": "12345678", "text": "G-847291 is your code"},
+                "later": {"phone_number": "+14155550123", "delay": 5},
             },
         ),
+    ),
+    ("POST", "drop"): control(
+        "dropSms",
+        "Let SMS on their way never come",
+        "Also the one of the purchase; a new one can still be sent.",
+        ("ActivationRow", {**_ROW, "state": "waiting", "sms_at": None, "messages": []}),
+        fails={404: "there is no such activation", 409: "no SMS is on its way to that number"},
+        requestBody=taken("Drop", {"example": {"phone_number": "+14155550123"}}),
+    ),
+    ("POST", "end"): control(
+        "endNumber",
+        "Let the service end a number",
+        "One that waits is cancelled or expires now, and is refunded.",
+        ("ActivationRow", _GONE),
+        fails={
+            404: "there is no such activation",
+            409: "that number is not waiting but received",
+        },
+        requestBody=taken("End", {"example": {"phone_number": "+14155550123", "state": "expired"}}),
     ),
     **WEBHOOK_CONTROLS,
     ("POST", "reset"): control(
@@ -149,7 +189,9 @@ CONTROLS: dict[tuple[str, str], Json] = {
         "The latest requests",
         "Oldest first; the control API's own are not among them.",
         ("Requests", {"requests": [_REQUEST]}),
-        parameters=[LAST],
+        parameters=[
+            query("last", {"type": "integer", "minimum": 0, "default": 1000}, "How many at most.")
+        ],
     ),
     ("GET", "stats"): control(
         "getStats",
@@ -159,7 +201,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         parameters=[
             query(
                 "window",
-                {"type": "number", "exclusiveMinimum": 0, "maximum": MOST, "default": 60},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e8, "default": 60},
                 "Length in seconds of the window in which requests are counted.",
             )
         ],
@@ -168,9 +210,27 @@ CONTROLS: dict[tuple[str, str], Json] = {
 """The endpoints of the control API, described, by verb and name."""
 
 
+_EVENTS = described(
+    "getEvents",
+    CONTROL_TAG,
+    "Follow what happens",
+    "Server-sent events named `news` with a JSON object: `summary`, the `activations` and"
+    " `requests` that are new or changed, and `fresh` where what was known is to be forgotten."
+    " A client that was cut off goes on with the header `Last-Event-ID`.",
+    security=[],
+    responses={
+        200: {
+            "description": "Events without end.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+    parameters=[query("since", {"type": "string"}, "Id of the last event seen, at the start.")],
+)
+
+
 def control_paths() -> Json:
     """Describe the control API, by path and verb."""
-    paths: Json = {}
+    paths: Json = {EVENTS_PATH: {"get": _EVENTS}}
     for (method, name), one in CONTROLS.items():
         paths.setdefault(CONTROL_PATH + name, {})[method.lower()] = one
     return paths

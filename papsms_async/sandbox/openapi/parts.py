@@ -8,7 +8,6 @@ from typing import Any
 
 from .. import answers
 from ..answers import ErrorShape
-from ..fields import MOST
 from .schemas import Json, ref
 
 JSON_TYPE = "application/json"
@@ -16,7 +15,8 @@ CONTROL_TAG = "Control"
 
 _CONTROL_MEANINGS = {
     400: "The body or the query is not of its form.",
-    404: "Nobody can receive it.",
+    404: "There is no such thing.",
+    409: "It is there and does not stand like that.",
 }
 
 Responses = dict[int | str, Json]
@@ -76,13 +76,6 @@ def refused(
 def query(name: str, schema: Json, description: str) -> Json:
     """Describe a parameter that may stand in the query."""
     return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
-LAST = query(
-    "last",
-    {"type": "integer", "minimum": 0, "maximum": MOST, "default": 1000},
-    "How many at most, the latest ones.",
-)
 
 
 def named(examples: Mapping[str, object]) -> Json:

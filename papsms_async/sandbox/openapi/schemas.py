@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from ..account import ActivationState, ChargeKind
+from ..activations import ActivationState, ChargeKind
 from ..answers import CountriesShape, ErrorShape
 from ..endpoints import FINISH_WORDS
 from ..faults import FaultKind, FaultRoute
@@ -174,6 +174,18 @@ _ROW = record(
         "sms_text": text(),
         "ended_at": optional(number(_INSTANT)),
         "finishes": whole("Finish requests that were executed; never above 1.", maximum=1),
+        "status_calls": whole("Status requests for it so far.", minimum=0),
+        "messages": listed(
+            record(
+                {
+                    "at": number(_INSTANT),
+                    "code": _CODE,
+                    "text": text(),
+                    "arrived": {"type": "boolean"},
+                }
+            ),
+            "All SMS, arrived and on their way, in the order of their arrival.",
+        ),
     }
 )
 
@@ -223,19 +235,32 @@ _STATS = record(
     }
 )
 
-_DELIVER = record(
+
+def _for_number(properties: Json, *, optional_ones: tuple[str, ...] = ()) -> Json:
+    return record(
+        {
+            "activation_id": optional(_ID),
+            "phone_number": optional(text("Of a number that is held.", examples=["+14155550123"])),
+            **properties,
+        },
+        optional=("activation_id", "phone_number", *optional_ones),
+        description="One of `activation_id` and `phone_number` says which number is meant.",
+        oneOf=[
+            {"required": [name], "properties": {name: {"type": "string"}}}
+            for name in ("activation_id", "phone_number")
+        ],
+    )
+
+
+_DELIVER = _for_number(
     {
-        "activation_id": optional(_ID),
-        "phone_number": optional(text("Of a number that is held.", examples=["+14155550123"])),
         "code": optional(text("Left out: the one in the text, if one is recognised.")),
         "text": optional(text("An ordinary text with the code where left out.")),
+        "delay": optional(
+            number("Seconds until it arrives; 0 where left out.", minimum=0, maximum=86_400)
+        ),
     },
-    optional=("activation_id", "phone_number", "code", "text"),
-    description="One of `activation_id` and `phone_number` says who receives it.",
-    oneOf=[
-        {"required": [name], "properties": {name: {"type": "string"}}}
-        for name in ("activation_id", "phone_number")
-    ],
+    optional_ones=("code", "text", "delay"),
 )
 
 
@@ -290,7 +315,10 @@ def schemas(shapes: Shapes) -> Json:
         ),
         "Limit": record({"limit": _LIMIT}),
         "NewLimit": record({"limit": {**_LIMIT, "pattern": LIMIT_PATTERN}}),
+        "GoneFaults": record({"faults": listed(_FAULT)}, optional=("faults",)),
         "Deliver": _DELIVER,
+        "Drop": _for_number({}),
+        "End": _for_number({"state": text(enum=["cancelled", "expired"])}),
         "ActivationRow": _ROW,
         "Activations": record({"activations": listed(ref("ActivationRow"))}),
         "Charge": _CHARGE,

@@ -17,7 +17,7 @@ from crashlab.service import WatchedEngine
 from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
 from papsms_async.ledger.base import LedgerEvent
 from papsms_async.lifecycle import OPEN, State
-from papsms_async.sandbox.account import ActivationState, Charge, ChargeKind
+from papsms_async.sandbox.activations import ActivationState, Charge, ChargeKind
 
 _ENDED_AS = {
     State.COMPLETED: ActivationState.COMPLETED,
