@@ -7,9 +7,11 @@ import errno
 import json
 import shlex
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -120,6 +122,15 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     help="Record what is asked and answered, for papsms replay; keys are left out.",
 )
 @click.option("--force", is_flag=True, help="Overwrite FILE if it exists.")
+@click.option("--open", "opens", is_flag=True, help="Open the inbox in the browser.")
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="Name besides localhost under which browsers may use the inbox and the control API; may be"
+    " given several times.",
+)
 @click.option("--openapi", is_flag=True, help="Print the API's OpenAPI document, and end.")
 def sandbox_command(
     *,
@@ -141,14 +152,19 @@ def sandbox_command(
     webhook_remote: bool,
     record: Path | None,
     force: bool,
+    opens: bool,
+    names: tuple[str, ...],
     openapi: bool,
 ) -> ExitCode:
     """Serve an offline stand-in of PapSMS on loopback.
 
     It charges, refunds, limits, delays and fails as the service does. Magic services provoke one
     outcome each: test-never, test-late, test-null-code, test-no-numbers, test-drop-after and many
-    more; the countries zz and xx are always out of stock. Faults can be changed while it runs, and
-    the charge log read; /_sandbox/docs tells all of it.
+    more; the countries zz and xx are always out of stock.
+
+    In a browser its address is an inbox: numbers and messages live, an SMS sent by hand, faults
+    and limits switched while it runs. Programs do the same under /_sandbox/; /_sandbox/docs tells
+    all of it.
     """
     from papsms_async.cli.session_recording import record_session
     from papsms_async.sandbox import SandboxConfig, SandboxEngine, WebhookConfig
@@ -186,14 +202,21 @@ def sandbox_command(
 
     def ready(base_url: str) -> None:
         key = shlex.quote(api_keys[0])
+        inbox = _inbox(base_url)
         click.echo(f"PapSMS sandbox on {base_url} (Ctrl-C stops it)")
+        click.echo(f"  inbox in the browser: {inbox}")
         click.echo(f"  PAPSMS_BASE_URL={base_url} PAPSMS_API_KEY={key} papsms verify whatsapp us")
         sys.stdout.flush()
+        if opens:
+            import webbrowser
+
+            # In a thread of its own: a browser without windows would run in the foreground.
+            threading.Thread(target=webbrowser.open, args=(inbox,), daemon=True).start()
 
     engine = SandboxEngine(config, seed=seed)
 
     def served(recorder: Recorder | None = None) -> Coroutine[None, None, None]:
-        return serve(engine, host, port, ready=ready, recorder=recorder)
+        return serve(engine, host, port, ready=ready, recorder=recorder, names=names)
 
     try:
         if record is None:
@@ -208,6 +231,14 @@ def sandbox_command(
         )
         raise CommandError(f"can't listen on {host} port {port}: {why}") from error
     return ExitCode.OK
+
+
+def _inbox(base_url: str) -> str:
+    """Return where a browser on this machine finds the page of a sandbox."""
+    url = urlsplit(base_url)
+    here = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - what to open in their place
+    host = here.get(url.hostname or "")
+    return f"{url.scheme}://{f'{host}:{url.port}' if host else url.netloc}/"
 
 
 def _print_document(config: SandboxConfig) -> ExitCode:

@@ -15,7 +15,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 from aiohttp import web
@@ -24,6 +24,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from .endpoints import BASE_PATH, MAX_BODY
 from .engine import SandboxEngine
 from .front import front_of
+from .live import LiveNews
 from .messages import Delivery, SandboxReply, SandboxRequest
 from .recording import Recorder
 from .webhook_sender import WebhookCourier, WebhookSender
@@ -58,6 +59,8 @@ class SandboxServer:
         clock: POSIX seconds; what the engine takes for the time.
         keepalive: Seconds after which an idle connection is closed.
         recorder: Writes the session down; made for the same engine.
+        names: Names besides its address under which browsers may use the page and the control
+            API; see `papsms_async.sandbox.guard`.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class SandboxServer:
         clock: Callable[[], float] = time.time,
         keepalive: float = 75.0,
         recorder: Recorder | None = None,
+        names: Iterable[str] = (),
     ) -> None:
         self.engine = engine
         self._host = host
@@ -77,7 +81,10 @@ class SandboxServer:
         self._keepalive = keepalive
         self._courier: asyncio.Task[None] | None = None
         self._recorder = recorder
-        self._front = front_of(engine, record=recorder.record if recorder else None)
+        self._front = front_of(
+            engine, names=[host, *names], record=recorder.record if recorder else None
+        )
+        self._news = LiveNews(engine, clock)
         self._refuses = (recorder or engine).refuses_connection
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -203,6 +210,9 @@ class SandboxServer:
                 _close(request)
             case Delivery.REFUSE:
                 _reset(request.transport)
+            case Delivery.EVENTS:
+                _idle(request)
+                return await self._news.stream(request)
         return web.Response()  # goes nowhere: the transport is closed
 
 
@@ -258,11 +268,16 @@ async def _read(request: web.BaseRequest) -> bytes:
 
 async def _hang(request: web.BaseRequest) -> None:
     """Wait until the client leaves or the server closes; either cancels this."""
+    _idle(request)
+    await asyncio.Event().wait()
+
+
+def _idle(request: web.BaseRequest) -> None:
+    """Let the connection end as soon as the client closes its own side."""
     if isinstance(request.protocol, _Connection):
         request.protocol.answering = False
         if request.protocol.half_closed:
             request.protocol.leave()
-    await asyncio.Event().wait()
 
 
 def _close(request: web.BaseRequest) -> None:
@@ -290,6 +305,7 @@ async def serve(
     *,
     ready: Callable[[str], None],
     recorder: Recorder | None = None,
+    names: Iterable[str] = (),
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until cancelled.
 
@@ -299,6 +315,7 @@ async def serve(
         port: Port, 0 for a free one.
         ready: Called with the base URL once the server listens.
         recorder: Writes the session down; see `SandboxServer`.
+        names: See `SandboxServer`.
 
     Raises:
         OSError: The address cannot be listened on.
@@ -306,7 +323,7 @@ async def serve(
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     installed: list[signal.Signals] = []
-    async with SandboxServer(engine, host, port, recorder=recorder) as server:
+    async with SandboxServer(engine, host, port, recorder=recorder, names=names) as server:
         for name in (signal.SIGINT, signal.SIGTERM):
             # Not on Windows, and not outside the main thread; there a cancel ends it.
             with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):

@@ -150,9 +150,10 @@ async def test_demo_ends_in_time_and_teaches(run: Run, environment: dict[str, st
 async def test_sandbox_says_where_it_is(start: Any, run: Run, environment: dict[str, str]) -> None:
     """The sandbox prints its base URL once it listens, serves, and ends with a signal."""
     process = await start("sandbox", "--port", "0", "--api-key", "k1", "--api-key", "k2")
-    first, second = await process.line(), await process.line()
+    first, inbox, second = [await process.line() for _ in range(3)]
     url = first.split()[3]
     assert first == f"PapSMS sandbox on {url} (Ctrl-C stops it)\n"
+    assert inbox == f"  inbox in the browser: {url.removesuffix('api/v1/')}\n"
     assert second == f"  PAPSMS_BASE_URL={url} PAPSMS_API_KEY=k1 papsms verify whatsapp us\n"
     environment |= {"PAPSMS_BASE_URL": url, "PAPSMS_API_KEY": "k2"}
     assert (await run("countries")).code == 0
@@ -161,6 +162,29 @@ async def test_sandbox_says_where_it_is(start: Any, run: Run, environment: dict[
     taken = await run("sandbox", "--port", url.split(":")[2].split("/")[0])
     assert taken.code == 2
     assert taken.err.endswith(": the port is in use, try --port 0\n")
+    process.signal(2)
+    assert (await process.end()).code == 0
+
+
+async def test_sandbox_opens_its_inbox(
+    start: Any, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """`--open` gives the page's address to the browser, `--allow-host` a name to the sandbox."""
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {told}\n')
+    browser.chmod(0o700)
+    environment["BROWSER"] = f"{browser} %s"
+    options = ("--host", "0.0.0.0", "--port", "0", "--open")  # noqa: S104 - all of this machine
+    process = await start("sandbox", *options, "--allow-host", "papsms.example.com")
+    port = (await process.line()).split(":")[2].split("/")[0]
+    url = (await asyncio.to_thread(told.read_text)).strip()
+    assert url == f"http://127.0.0.1:{port}/"
+    async with aiohttp.ClientSession() as session:
+        for name, status in (("papsms.example.com", 200), ("evil.example.com", 403)):
+            async with session.get(url, headers={"Host": name}) as answer:
+                assert answer.status == status
     process.signal(2)
     assert (await process.end()).code == 0
 
