@@ -54,7 +54,7 @@ class Rank(IntEnum):
     """Who gets the next permit; lower goes first, and within a rank the earliest due."""
 
     URGENT = 0
-    """A finish that has waited as long as it may."""
+    """A finish that has waited as long as it may, or the last look for an SMS."""
     POLL = 1
     """A status call that is due, or that a caller awaits: waiting costs somebody time."""
     CALL = 2

@@ -323,6 +323,8 @@ class Poller:
                     partial(read_status, activation_id=tracked.activation.activation_id),
                     rank=_RANKS[tracked.priority],
                     due=due,
+                    # An SMS that nobody looks for in time is money lost.
+                    urgent_at=watch.start + watch.timeout,
                     attempts=1,
                     prepare=permitted,
                 )
