@@ -35,10 +35,13 @@ import itertools
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
-from math import erfc, exp, expm1, isfinite, log, sqrt
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from math import erfc, exp, expm1, inf, isfinite, log, sqrt
+from typing import Any
 
 import attrs
+
+from papsms_async.evidence import HALF_LIFE_OBSERVATIONS, HALF_LIFE_SECONDS, Evidence, Key
 
 __all__ = ["COLD_START", "EDGES", "DelayLaw", "DelayModel"]
 
@@ -50,8 +53,6 @@ is open."""
 KAPPA = 6.0
 """What a prior law weighs, in activations."""
 
-HALF_LIFE_OBSERVATIONS = 300.0
-HALF_LIFE_SECONDS = 4 * 3600.0
 THIN = 30.0
 """Below this weight (in observations) a (service, country) counts as thinly observed."""
 
@@ -194,12 +195,13 @@ class _Counts:
     Dividing by `gain` gives today's counts.
     """
 
-    __slots__ = ("at", "events", "exposure", "fresh", "gain", "law", "parent", "weight")
+    __slots__ = ("at", "events", "exposure", "fresh", "gain", "law", "parent", "seen", "weight")
 
     def __init__(self, at: float) -> None:
         self.events = array("d", bytes(8 * len(EDGES)))
         self.exposure = array("d", bytes(8 * len(EDGES)))
         self.weight = 0.0
+        self.seen = 0.0
         self.gain = 1.0
         self.at = at
         self.fresh = 0.0
@@ -216,6 +218,7 @@ class _Counts:
             self.events[k] += events * gain
             self.exposure[k] += exposure * gain
         self.weight += gain
+        self.seen += 1.0
         self.fresh += 1.0
         if gain > _RESCALE_ABOVE:
             for k in range(len(EDGES)):
@@ -226,6 +229,24 @@ class _Counts:
 
     def current_weight(self) -> float:
         return self.weight / self.gain
+
+    def evidence(self, now: float) -> Evidence:
+        gain = self.gain
+        return Evidence(
+            events=tuple(value / gain for value in self.events),
+            exposure=tuple(value / gain for value in self.exposure),
+            weight=self.weight / gain,
+            seen=self.seen,
+            age=max(0.0, now - self.at),
+        )
+
+    @classmethod
+    def of(cls, evidence: Evidence, now: float) -> _Counts:
+        counts = cls(now)
+        counts.events = array("d", evidence.events)
+        counts.exposure = array("d", evidence.exposure)
+        counts.weight, counts.seen = evidence.weight, evidence.seen
+        return counts
 
     def law_under(self, parent: DelayLaw, kappa: float) -> DelayLaw:
         """Return the law of these counts shrunk towards `parent`; the last one made while little
@@ -345,6 +366,55 @@ class DelayModel:
         counts = self._counts.get((service, country))
         return counts is None or counts.current_weight() < THIN
 
+    def snapshot(self, now: float, *, since: float = -inf) -> dict[Key, Evidence]:
+        """Return what was learned, in a form that can be kept.
+
+        Args:
+            now: the present, on the clock of the observations.
+            since: leave out what was last observed before.
+
+        Returns:
+            Evidence by key, the latest observed first.
+        """
+        found = {}
+        for key, counts in reversed(self._counts.items()):
+            # They are in the order of their last observations.
+            if counts.at < since:
+                break
+            found[key] = counts.evidence(now)
+        return found
+
+    def restore(self, snapshot: Mapping[Key, Evidence], now: float) -> None:
+        """Take up what was kept, as far as it has not faded; what was observed here stays.
+
+        Args:
+            snapshot: as `snapshot` gave it, with ages that count from now.
+            now: the present, on the clock of the observations to come.
+
+        Raises:
+            ValueError: it is not on these bins.
+        """
+        latest_first = sorted(snapshot.items(), key=lambda item: item[1].age)
+        for key, evidence in reversed(latest_first):
+            if {len(evidence.events), len(evidence.exposure)} != {len(EDGES)}:
+                raise ValueError("the evidence is not on these bins")
+            if key not in self._counts and not evidence.is_forgotten:
+                self._counts[key] = _Counts.of(evidence.as_of(0.0), now)
+        self._forget_oldest()
+
+    @classmethod
+    def from_snapshot(
+        cls, snapshot: Mapping[Key, Evidence], now: float, **options: Any
+    ) -> DelayModel:
+        """Make a model that knows what was kept; options are those of `DelayModel`.
+
+        Raises:
+            ValueError: as `restore` does.
+        """
+        model = cls(**options)
+        model.restore(snapshot, now)
+        return model
+
     def _add(
         self, service: str, country: str, evidence: list[tuple[int, float, float]], at: float
     ) -> None:
@@ -354,6 +424,9 @@ class DelayModel:
                 counts = self._counts[key] = _Counts(at)
             self._counts.move_to_end(key)
             counts.add(evidence, at, self._grow)
+        self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
         while len(self._counts) > MAX_KEYS:
             self._counts.popitem(last=False)
 

@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable
 
 from papsms_async.client import PapSMSClient
+from papsms_async.delay_keeper import DelayKeeper
+from papsms_async.delays import DelayModel
 from papsms_async.errors import LedgerError
 from papsms_async.live import RELEASE_TASK, LiveNumbers
 from papsms_async.poller import Poller
@@ -57,6 +59,7 @@ class Parts:
         supply = client.rate_limit.requests / client.rate_limit.per
         self.shared = shared
         self.endless = 0
+        self._unsubscribe: Callable[[], None] = lambda: None
         self.tasks = OwnedTasks()
         self.desk = ReleaseDesk(dispatcher, self.tasks, shared, rng=rng)
         self.purchasing = Purchasing(
@@ -69,10 +72,13 @@ class Parts:
             tenant_weights=tenant_weights,
             rng=rng,
         )
+        delays = DelayModel.for_timeout(sms_timeout)
+        self.keeper = DelayKeeper(delays, shared.ledger.delays, clock=shared.clock)
         self.poller = Poller(
             dispatcher,
             self.tasks,
             shared,
+            delays=delays,
             supply=supply,
             max_in_flight=max_in_flight,
             sms_timeout=sms_timeout,
@@ -91,7 +97,7 @@ class Parts:
         )
 
     async def open(self) -> None:
-        """Open the ledger and begin to renew leases.
+        """Open the ledger, take up what was learned, and begin to renew leases.
 
         Raises:
             LedgerError: The ledger can't be used; nothing stays open.
@@ -99,6 +105,7 @@ class Parts:
         ledger = self.shared.ledger
         try:
             await ledger.open()
+            await self.keeper.load()
         except BaseException:
             # Cancelled, or half open: neither threads nor connections stay behind.
             closing = asyncio.get_running_loop().create_task(ledger.aclose())
@@ -107,6 +114,7 @@ class Parts:
             raise
         if self.shared.leases is not None:
             self.shared.leases.start()
+        self._unsubscribe = self.shared.hub.subscribe(self.keeper.hear)
 
     async def drain(self, timeout: float) -> None:
         """Release what flows hold and finish what is owed, within ``timeout`` seconds."""
@@ -127,7 +135,9 @@ class Parts:
         await self.tasks.cancel_all()
 
     async def close(self) -> None:
-        """Give leases up and close the ledger."""
+        """Give leases up, save what was learned and close the ledger."""
         if self.shared.leases is not None:
             await self.shared.leases.stop()
+        self._unsubscribe()
+        await self.keeper.close()
         await self.shared.ledger.aclose()

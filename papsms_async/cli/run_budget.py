@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from papsms_async.errors import PapSMSError
-from papsms_async.ledger import Inbox, Ledger, LedgerEntry, LedgerEvent
+from papsms_async.ledger import DelayStore, Inbox, Ledger, LedgerEntry, LedgerEvent
 from papsms_async.ledger.base import over_budget
 from papsms_async.lifecycle import OPEN, State
 from papsms_async.models import TenantLimits
@@ -38,6 +38,11 @@ class RunLedger:
     def inbox(self) -> Inbox:
         """See `Ledger.inbox`."""
         return self._inner.inbox
+
+    @property
+    def delays(self) -> DelayStore:
+        """See `Ledger.delays`."""
+        return self._inner.delays
 
     async def open(self) -> None:
         """See `Ledger.open`."""

@@ -5,11 +5,13 @@ process, `open_ledger` gives the one that a setting names. Importing this loads 
 """
 
 from papsms_async.ledger.base import Ledger, LedgerConflictError, LedgerEntry, LedgerEvent
+from papsms_async.ledger.delay_store import DelayStore
 from papsms_async.ledger.inbox import Inbox, InboxEntry
 from papsms_async.ledger.memory import MemoryLedger
 from papsms_async.ledger.urls import open_ledger
 
 __all__ = [
+    "DelayStore",
     "Inbox",
     "InboxEntry",
     "Ledger",

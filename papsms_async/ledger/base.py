@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import attrs
 
 from papsms_async.errors import BudgetExceededError, LedgerError, TenantLimitError
+from papsms_async.ledger.delay_store import DelayStore
 from papsms_async.ledger.inbox import Inbox
 from papsms_async.lifecycle import OPEN, OWED, State
 from papsms_async.models import Activation, Sms, TenantLimits, mask_number
@@ -147,6 +148,11 @@ class Ledger(Protocol):
     @property
     def inbox(self) -> Inbox:
         """Where webhooks are written down."""
+        ...
+
+    @property
+    def delays(self) -> DelayStore:
+        """Where what was learned of SMS delays is kept."""
         ...
 
     async def open(self) -> None:

@@ -20,6 +20,7 @@ from papsms_async.ledger.base import (
     lease_seconds,
     over_budget,
 )
+from papsms_async.ledger.delay_store import MemoryDelayStore
 from papsms_async.ledger.inbox import MemoryInbox
 from papsms_async.lifecycle import OPEN, TERMINAL, State
 from papsms_async.models import TenantLimits
@@ -40,6 +41,7 @@ class MemoryLedger:
         self._ended: dict[str, None] = {}
         self._committed = Decimal(0)
         self._inbox = MemoryInbox(self._has_activation)
+        self._delays = MemoryDelayStore()
 
     def __repr__(self) -> str:
         return f"<MemoryLedger entries={len(self._entries)}>"
@@ -48,6 +50,11 @@ class MemoryLedger:
     def inbox(self) -> MemoryInbox:
         """See `Ledger.inbox`."""
         return self._inbox
+
+    @property
+    def delays(self) -> MemoryDelayStore:
+        """See `Ledger.delays`."""
+        return self._delays
 
     async def open(self) -> None:
         """Nothing to do."""

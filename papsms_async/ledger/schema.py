@@ -3,8 +3,8 @@
 A database knows its schema's version (`papsms_meta`, key ``schema``). `migrate` carries out the
 missing `STEPS`, each in one transaction, under a lock that makes processes that open a fresh
 database at the same time take turns. A step that was ever released never changes; a new one is
-appended, and `ENTRIES`, `EVENTS`, `WEBHOOKS` and `META` describe the tables as they are after the
-last one.
+appended, and `ENTRIES`, `EVENTS`, `WEBHOOKS`, `DELAYS` and `META` describe the tables as they are
+after the last one.
 """
 
 from __future__ import annotations
@@ -188,6 +188,16 @@ WEBHOOKS = Table(
 )
 """The inbox: one row a webhook that was accepted, its copies counted."""
 
+DELAYS = Table(
+    "papsms_delays",
+    _METADATA,
+    Column("service", Words, primary_key=True),
+    Column("country", Words, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("evidence", Text, nullable=False),
+)
+"""What was learned of SMS delays: one row a (service, country), a service (no country), and all."""
+
 STEPS: tuple[tuple[str, ...], ...] = (
     (
         """CREATE TABLE papsms_entries (
@@ -252,6 +262,15 @@ STEPS: tuple[tuple[str, ...], ...] = (
             UNIQUE (activation_id, digest)
         )""",
         "CREATE INDEX papsms_webhooks_received ON papsms_webhooks (received_at)",
+    ),
+    (
+        """CREATE TABLE papsms_delays (
+            service TEXT NOT NULL,
+            country TEXT NOT NULL,
+            at {instant} NOT NULL,
+            evidence TEXT NOT NULL,
+            PRIMARY KEY (service, country)
+        )""",
     ),
 )
 """Step n makes version n of the schema out of version n - 1."""

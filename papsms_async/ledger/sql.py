@@ -42,6 +42,7 @@ from papsms_async.ledger.base import (
 from papsms_async.ledger.database import Database
 from papsms_async.ledger.rows import change_row, entry_from_row, entry_row, event_from_row
 from papsms_async.ledger.schema import ENTRIES, EVENTS, WEBHOOKS
+from papsms_async.ledger.sql_delay_store import SqlDelayStore
 from papsms_async.ledger.sql_inbox import SqlInbox
 from papsms_async.ledger.store import Store
 from papsms_async.ledger.writer import Batch
@@ -65,6 +66,7 @@ class SqlLedger:
         self._database = Database(store)
         self._store_codes = store_codes
         self._inbox = SqlInbox(self._database, store_codes=store_codes)
+        self._delays = SqlDelayStore(self._database)
 
     def __repr__(self) -> str:
         return f"<SqlLedger {self._database.store.where.removeprefix('The ledger ')}>"
@@ -73,6 +75,11 @@ class SqlLedger:
     def inbox(self) -> SqlInbox:
         """See `Ledger.inbox`."""
         return self._inbox
+
+    @property
+    def delays(self) -> SqlDelayStore:
+        """See `Ledger.delays`."""
+        return self._delays
 
     async def open(self) -> None:
         """See `Ledger.open`. Brings the schema up to date."""
