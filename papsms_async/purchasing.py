@@ -214,6 +214,14 @@ class Purchasing:
                 EventKind.PURCHASING, request, intent_id=entry.intent_id, detail=country
             )
 
+        def check() -> None:
+            # aiohttp writes in a task of its own, which runs on for a moment after this one was
+            # cancelled: what left then would be nobody's. (In this one it is asked only to note
+            # that a cancelled request may have left.)
+            if order.abandoned and asyncio.current_task() is not order.task:
+                raise ManagerClosedError("The caller is gone; no number was bought.")
+            tracked.check_ours()
+
         def mark(on_wire: bool) -> None:
             order.on_wire = order.busy = on_wire
             if not on_wire and (order.abandoned or self.closed):
@@ -227,7 +235,7 @@ class Purchasing:
                 partial(read_purchase, service=request.service, country=country),
                 acquire=order.buyer.permit,
                 prepare=write_intent,
-                last_check=tracked.check_ours,
+                last_check=check,
                 on_wire=mark,
             )
         except BaseException as error:

@@ -50,8 +50,6 @@ def service():
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A test runner in the background may hand an ignored SIGINT down.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         started.append(process)
         assert process.stdout.readline() == "ready\n"

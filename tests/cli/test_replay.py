@@ -100,7 +100,8 @@ async def test_a_full_disk_ends_the_session(start: Any, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
 
-    process = await start("sandbox", "--port", "0", "--record", "a.jsonl", preexec_fn=limit)
+    record = ("--port", "0", "--record", "a.jsonl")
+    process = await start("sandbox", *record, new=True, preexec_fn=limit)
     url = await base_url(process)
     answered = 0
     with contextlib.suppress(OSError, http.client.HTTPException):

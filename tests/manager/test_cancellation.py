@@ -7,8 +7,9 @@ import asyncio
 import anyio
 import pytest
 
-from papsms_async import PapSMSError
-from papsms_async.testing import run_virtual
+from papsms_async import PapSMSError, State
+from papsms_async.sandbox import SandboxConfig, SandboxEngine
+from papsms_async.testing import MemoryService, MemoryTransport, run_virtual
 
 STEPS = 60
 """Later than the last await of the flows below, as `test_every_await_is_reached` shows."""
@@ -145,6 +146,47 @@ def test_every_await_is_reached(world, settled):
     reached = [run_virtual(cancelled_at_step(world, settled, step)) for step in range(1, STEPS)]
     assert reached[0]
     assert not reached[-1]
+
+
+class WritingInATask(MemoryTransport):
+    """Lets a request leave in a task of its own, as aiohttp does."""
+
+    async def send(self, request, *, key, timeout, on_sent=None):
+        """See `Transport.send`."""
+
+        async def leave():
+            if on_sent is not None:
+                on_sent()
+
+        leaving = asyncio.create_task(leave())
+        try:
+            await asyncio.wait({leaving})
+        finally:
+            leaving.cancel()
+        leaving.result()
+        return await super().send(request, key=key, timeout=timeout)
+
+
+async def cancelled_at_turn(turn):
+    """Cancel the caller at a turn of the loop; return what became of the purchase."""
+    service = MemoryService(SandboxEngine(SandboxConfig(sms_delay="fixed:2")))
+    service.transport = WritingInATask(service.engine)
+    async with service.client() as client, service.manager(client) as manager:
+        task = asyncio.create_task(lifecycle(manager, "whatsapp"))
+        for _ in range(turn):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+    assert service.engine.open_activations() == []
+    return [entry.state for entry in await manager.ledger.entries()]
+
+
+def test_purchase_that_leaves_while_its_caller_does_is_not_lost():
+    """Whichever comes first: it is stopped before it leaves, or its answer is waited for."""
+    ends = [run_virtual(cancelled_at_turn(turn)) for turn in range(STEPS)]
+    assert ends[0] == []
+    assert ends[-1] == [State.CANCELLED]
+    assert {state for end in ends for state in end} == {State.REFUSED, State.CANCELLED}
 
 
 def test_purchase_on_the_wire_is_not_lost_to_a_cancelled_caller(world, settled):

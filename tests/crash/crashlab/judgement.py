@@ -193,7 +193,8 @@ def _judge_unknown(
         or entry.activation_id is not None
     ):
         verdict.problems.append(
-            f"{entry.intent_id} is unknown for no reason: {events} by process {buyer}"
+            f"{entry.intent_id} is unknown for no reason: {events} by process {buyer},"
+            f" {history[-1].reason} by {history[-1].actor}"
         )
 
 
