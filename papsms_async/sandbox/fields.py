@@ -8,6 +8,9 @@ from collections.abc import Collection, Mapping
 
 from .messages import SandboxRequest
 
+MOST = 999_999_999
+"""The largest whole number and the most seconds in a query."""
+
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,99})?([eE][+-]?[0-9]{1,3})?|\.[0-9]{1,99}", re.ASCII)
 
 
@@ -60,6 +63,8 @@ def integer_of(body: Mapping[str, object], key: str) -> int | None:
         ValueError: It is something else.
     """
     value = body.get(key)
+    if isinstance(value, float) and value.is_integer():  # 7.0 is one too, as JSON Schema has it
+        return int(value)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise ValueError(f"{key} is a whole number")
     return value
@@ -89,6 +94,8 @@ def notation_of(body: Mapping[str, object], key: str) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        if any(len(re.split(r"[,\s]+", item.strip())) != 1 or not item.strip() for item in value):
+            raise ValueError(f"{key} has one in each item of the list")
         return ",".join(value)
     raise ValueError(f"{key} is a string or a list of strings")
 
@@ -100,8 +107,8 @@ def last_of(query: Mapping[str, str], *, default: int = 1000) -> int:
         ValueError: It is no whole number, 0 or more.
     """
     text = query.get("last", str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= 9):
-        raise ValueError("last is a whole number, 0 or more")
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST))):
+        raise ValueError(f"last is a whole number, 0 to {MOST}")
     return int(text)
 
 
@@ -118,7 +125,7 @@ def flag_of(query: Mapping[str, str], key: str) -> bool:
 
 
 def seconds_of(query: Mapping[str, str], key: str, *, default: float) -> float:
-    """Return a number of seconds above 0, at most 100,000,000.
+    """Return a number of seconds above 0, at most `MOST`.
 
     Raises:
         ValueError: It is something else.
@@ -127,8 +134,8 @@ def seconds_of(query: Mapping[str, str], key: str, *, default: float) -> float:
     if text is None:
         return default
     seconds = float(text) if _NUMBER.fullmatch(text) else 0.0
-    if not 0.0 < seconds <= 1e8:
-        raise ValueError(f"{key} is a number of seconds above 0, at most 100000000")
+    if not 0.0 < seconds <= MOST:
+        raise ValueError(f"{key} is a number of seconds above 0, at most {MOST}")
     return seconds
 
 

@@ -54,7 +54,7 @@ class WebhookControl:
             current = self._engine.webhooks.config
             if current is None:
                 raise ValueError("url is missing: no webhook is set")
-            if secret is not None:
+            if "secret" in body:
                 raise ValueError("a secret comes together with its url")
             url, secret = current.url, current.secret
         options: dict[str, object] = {

@@ -153,6 +153,7 @@ def test_a_reset_begins_again(caller: Any, ask: Ask) -> None:
     caller.buy()
     assert ask("POST", "reset", {"seed": 7}) == (200, {"ok": True, "seed": 7})
     assert ask("POST", "reset") == (200, {"ok": True, "seed": 7})
+    assert ask("POST", "reset", {"seed": 8.0}) == (200, {"ok": True, "seed": 8})
     assert ask("GET", "charge-log")[1] == {"charges": []}
 
 
@@ -171,6 +172,8 @@ def test_another_verb_is_told_which_there_are(caller: Any) -> None:
         ("POST", "health", None, 405),
         ("PUT", "faults", {"faults": "any:explode"}, 400),
         ("PUT", "faults", {"faults": [1]}, 400),
+        ("PUT", "faults", {"faults": [""]}, 400),
+        ("PUT", "faults", {"faults": ["any:slow, any:hang"]}, 400),
         ("PUT", "faults", {}, 400),
         ("PUT", "limit", {"limit": 5}, 400),
         ("PUT", "limit", {}, 400),
@@ -179,7 +182,7 @@ def test_another_verb_is_told_which_there_are(caller: Any) -> None:
         ("GET", "stats?window=0", None, 400),
         ("GET", "stats?window=x", None, 400),
         ("GET", "stats?window=nan", None, 400),
-        ("GET", "stats?window=2e8", None, 400),
+        ("GET", "stats?window=2e9", None, 400),
         ("GET", "stats?window=", None, 400),
         ("GET", "activations?open=yes", None, 400),
         ("GET", "requests?last=", None, 400),

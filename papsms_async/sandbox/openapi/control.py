@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from ..control import CONTROL_PATH
 from ..feed import EVENTS_PATH
-from .parts import CONTROL_TAG, control, described, query, taken
+from ..fields import MOST
+from .parts import CONTROL_TAG, LAST, control, described, query, taken
 from .schemas import Json
 from .webhooks import WEBHOOK_CONTROLS
 
@@ -189,9 +190,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         "The latest requests",
         "Oldest first; the control API's own are not among them.",
         ("Requests", {"requests": [_REQUEST]}),
-        parameters=[
-            query("last", {"type": "integer", "minimum": 0, "default": 1000}, "How many at most.")
-        ],
+        parameters=[LAST],
     ),
     ("GET", "stats"): control(
         "getStats",
@@ -201,7 +200,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         parameters=[
             query(
                 "window",
-                {"type": "number", "exclusiveMinimum": 0, "maximum": 1e8, "default": 60},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": MOST, "default": 60},
                 "Length in seconds of the window in which requests are counted.",
             )
         ],

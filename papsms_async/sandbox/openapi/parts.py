@@ -8,6 +8,7 @@ from typing import Any
 
 from .. import answers
 from ..answers import ErrorShape
+from ..fields import MOST
 from .schemas import Json, ref
 
 JSON_TYPE = "application/json"
@@ -76,6 +77,13 @@ def refused(
 def query(name: str, schema: Json, description: str) -> Json:
     """Describe a parameter that may stand in the query."""
     return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+LAST = query(
+    "last",
+    {"type": "integer", "minimum": 0, "maximum": MOST, "default": 1000},
+    "How many at most, the latest ones.",
+)
 
 
 def named(examples: Mapping[str, object]) -> Json:

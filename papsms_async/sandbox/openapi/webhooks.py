@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..webhook_config import WebhookShape
 from ..webhook_faults import WebhookFaultKind
 from ..webhook_posts import PostKind
-from .parts import control, query, taken
+from .parts import LAST, control, taken
 from .schemas import Json, listed, number, optional, record, ref, text, whole
 
 WEBHOOK_FAULT_PATTERN = (
@@ -103,6 +103,10 @@ WEBHOOK_SCHEMAS: Json = {
             "shape",
         ),
         additionalProperties=False,
+        anyOf=[
+            {"required": ["url"], "properties": {"url": {"type": "string"}}},
+            {"properties": {"secret": False}},
+        ],
     ),
     "WebhookPost": record(
         {
@@ -145,6 +149,7 @@ WEBHOOK_CONTROLS: dict[tuple[str, str], Json] = {
                 },
                 "other faults, same receiver": {"faults": "duplicate@0.5", "seed": 7},
             },
+            required=False,
         ),
     ),
     ("DELETE", "webhook"): control(
@@ -158,9 +163,7 @@ WEBHOOK_CONTROLS: dict[tuple[str, str], Json] = {
         "The latest posts",
         "Oldest first, each when it has ended.",
         ("WebhookPosts", {"webhooks": [_POST]}),
-        parameters=[
-            query("last", {"type": "integer", "minimum": 0, "default": 1000}, "How many at most.")
-        ],
+        parameters=[LAST],
     ),
 }
 """The endpoints, by verb and name."""
