@@ -42,6 +42,12 @@ _BACKOFF = number(
 )
 _TIMEOUT = number("Seconds until a post has failed.", minimum=0.05, maximum=60)
 _SHAPE = text("Shape of the body.", enum=list(WebhookShape))
+_FOUR = "(?:[A-Za-z0-9+/]{4})"
+_SECRET_PATTERN = (
+    f"^whsec_(?:{_FOUR}{{8,21}}|{_FOUR}{{8,21}}[A-Za-z0-9+/]{{2}}={{0,2}}"
+    f"|{_FOUR}{{8,20}}[A-Za-z0-9+/]{{3}}=?)$"
+)
+"""24 to 64 bytes in base64, whose padding may be missing."""
 _SECRET_EXAMPLE = "whsec_c2FuZGJveC1leGFtcGxlLXNlY3JldC0wMDE="  # noqa: S105
 
 WEBHOOK_SCHEMAS: Json = {
@@ -72,7 +78,7 @@ WEBHOOK_SCHEMAS: Json = {
                 text(
                     "`whsec_` and 24 to 64 bytes in base64: posts are signed as Standard"
                     " Webhooks has it. Only together with `url`.",
-                    pattern="^whsec_[A-Za-z0-9+/]{32,86}={0,2}$",
+                    pattern=_SECRET_PATTERN,
                 )
             ),
             "faults": {
