@@ -203,6 +203,27 @@ def test_each_kind_of_fault_is_told() -> None:
         assert f"| `{kind}` |" in told["description"]
 
 
+def shapes_within(shape: Any) -> Iterator[Any]:
+    """Return a shape and those within it."""
+    yield shape
+    if isinstance(shape, dict):
+        for name, part in shape.items():
+            if name in {"properties", "$defs"}:
+                for one in part.values():
+                    yield from shapes_within(one)
+            elif name in {"anyOf", "oneOf", "allOf"}:
+                for one in part:
+                    yield from shapes_within(one)
+            elif name in {"items", "not"}:
+                yield from shapes_within(part)
+
+
+def test_generators_can_read_every_shape() -> None:
+    """No shape is a bare true or false: generators of clients stumble over them."""
+    for shape in openapi_document()["components"]["schemas"].values():
+        assert all(isinstance(one, dict) for one in shapes_within(shape))
+
+
 # ---- serving ----
 
 

@@ -111,7 +111,7 @@ WEBHOOK_SCHEMAS: Json = {
         additionalProperties=False,
         anyOf=[
             {"required": ["url"], "properties": {"url": {"type": "string"}}},
-            {"properties": {"secret": False}},
+            {"not": {"required": ["secret"], "properties": {"secret": {}}}},
         ],
     ),
     "WebhookPost": record(
