@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 
 from .engine import SandboxEngine
-from .fields import check_known, integer_of, last_of, notation_of, number_of, text_of
+from .fields import ControlError, check_known, integer_of, last_of, notation_of, number_of, text_of
 from .webhook_config import WebhookConfig
 from .webhooks import shown
 
@@ -51,11 +51,11 @@ class WebhookControl:
         check_known(body, _FIELDS)
         url, secret = text_of(body, "url"), text_of(body, "secret")
         if url is None:
-            current = self._engine.webhooks.config
-            if current is None:
-                raise ValueError("url is missing: no webhook is set")
             if "secret" in body:
                 raise ValueError("a secret comes together with its url")
+            current = self._engine.webhooks.config
+            if current is None:
+                raise ControlError(409, "url is missing: no webhook is set")
             url, secret = current.url, current.secret
         options: dict[str, object] = {
             "attempts": integer_of(body, "attempts"),

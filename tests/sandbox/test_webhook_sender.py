@@ -312,7 +312,7 @@ def test_what_the_control_api_refuses(body: object, why: str) -> None:
     reply = SandboxControl(engine).handle(
         SandboxRequest("PUT", "/_sandbox/webhook", {}, raw), 1_776_607_200.0
     )
-    assert reply.status == 400
+    assert reply.status == (409 if why == "url is missing" else 400)
     assert why in json.loads(reply.body)["error"]
     assert engine.webhooks.config is None
 

@@ -98,7 +98,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         "They come behind those in force, whose counts go on.",
         ("Faults", _FAULTS),
         fails={400: "not a fault: 'purchase:explode'"},
-        requestBody=taken("NewFaults", {"example": _FAULTS}),
+        requestBody=taken("MoreFaults", {"example": _FAULTS}),
     ),
     ("DELETE", "faults"): control(
         "removeFaults",

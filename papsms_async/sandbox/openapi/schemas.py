@@ -156,6 +156,12 @@ _FAULT = text(
     "`ROUTE:KIND[=VALUE][@SHARE|#CALL]`, as in the table of faults.",
     examples=["purchase:drop_after@0.05"],
 )
+_FAULTS = {
+    "anyOf": [
+        text("Several, separated by commas or blanks."),
+        listed({**_FAULT, "pattern": FAULT_PATTERN}),
+    ]
+}
 _LIMIT = text("`N/WINDOW[:KIND]` or `none`.", examples=["60/60s:sliding-log"])
 _SEED = optional(whole("Seeds the draws anew; the seed in force where left out."))
 
@@ -301,21 +307,11 @@ def schemas(shapes: Shapes) -> Json:
         "ControlError": record({"error": text("What is wrong, in a sentence.")}),
         "Health": record({"ok": {"const": True}, "requests": whole(minimum=0)}),
         "Faults": record({"faults": listed(_FAULT)}),
-        "NewFaults": record(
-            {
-                "faults": {
-                    "anyOf": [
-                        text("Several, separated by commas or blanks."),
-                        listed({**_FAULT, "pattern": FAULT_PATTERN}),
-                    ]
-                },
-                "seed": _SEED,
-            },
-            optional=("seed",),
-        ),
+        "NewFaults": record({"faults": _FAULTS, "seed": _SEED}, optional=("seed",)),
+        "MoreFaults": record({"faults": _FAULTS}),
         "Limit": record({"limit": _LIMIT}),
         "NewLimit": record({"limit": {**_LIMIT, "pattern": LIMIT_PATTERN}}),
-        "GoneFaults": record({"faults": listed(_FAULT)}, optional=("faults",)),
+        "GoneFaults": record({"faults": _FAULTS}, optional=("faults",)),
         "Deliver": _DELIVER,
         "Drop": _for_number({}),
         "End": _for_number({"state": text(enum=["cancelled", "expired"])}),

@@ -144,7 +144,10 @@ WEBHOOK_CONTROLS: dict[tuple[str, str], Json] = {
         " answered 2xx (or 410). Posts that were planned are dropped. What is left out is as by"
         " default.",
         ("Webhook", {"webhook": _SETTING}),
-        fails={400: "not a webhook fault: 'lost'"},
+        fails={
+            400: "not a webhook fault: 'lost'",
+            409: "url is missing: no webhook is set",
+        },
         requestBody=taken(
             "NewWebhook",
             {
