@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         UnavailableError,
     )
     from papsms_async.events import EventKind, EventStream, VerificationEvent
+    from papsms_async.hearing import WebhookStatistics
     from papsms_async.lifecycle import State
     from papsms_async.manager import ActivationManager
     from papsms_async.models import (
@@ -66,9 +67,14 @@ if TYPE_CHECKING:
         TenantLimits,
         VerificationRequest,
         VerificationResult,
+        WebhookEvent,
     )
     from papsms_async.signals import stop_on_signals
     from papsms_async.statistics import ManagerStatistics
+    from papsms_async.webhook.aiohttp_app import webhook_app
+    from papsms_async.webhook.asgi import webhook_asgi
+    from papsms_async.webhook.listener import WebhookListener
+    from papsms_async.webhook.receiver import WebhookReceiver, new_webhook_secret
 
 __all__ = [
     "AccountBlockedError",
@@ -127,8 +133,15 @@ __all__ = [
     "VerificationEvent",
     "VerificationRequest",
     "VerificationResult",
+    "WebhookEvent",
+    "WebhookListener",
+    "WebhookReceiver",
+    "WebhookStatistics",
     "__version__",
+    "new_webhook_secret",
     "stop_on_signals",
+    "webhook_app",
+    "webhook_asgi",
 ]
 
 _HOME = {
@@ -177,6 +190,7 @@ _HOME = {
             "EventStream",
             "VerificationEvent",
         ),
+        "hearing": ("WebhookStatistics",),
         "lifecycle": ("State",),
         "manager": ("ActivationManager",),
         "models": (
@@ -194,9 +208,14 @@ _HOME = {
             "TenantLimits",
             "VerificationRequest",
             "VerificationResult",
+            "WebhookEvent",
         ),
         "signals": ("stop_on_signals",),
         "statistics": ("ManagerStatistics",),
+        "webhook.aiohttp_app": ("webhook_app",),
+        "webhook.asgi": ("webhook_asgi",),
+        "webhook.listener": ("WebhookListener",),
+        "webhook.receiver": ("WebhookReceiver", "new_webhook_secret"),
     }.items()
     for name in names
 }

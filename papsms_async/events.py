@@ -39,6 +39,8 @@ class EventKind(StrEnum):
     """The wait for the SMS began."""
     POLLED = "polled"
     """The status was asked for and there was no SMS yet."""
+    ANNOUNCED = "announced"
+    """A webhook says that the SMS is there; unless it is trusted, a poll asks for it now."""
     SMS_RECEIVED = "sms_received"
     """The SMS is there."""
     TIMED_OUT = "timed_out"
@@ -55,6 +57,12 @@ class EventKind(StrEnum):
     """Finished and refunded."""
     EXPIRED = "expired"
     """The service took the number back."""
+    WEBHOOKS_SILENT = "webhooks_silent"
+    """The SMS of this verification came without a webhook, as others before it: all are polled for
+    from now on."""
+    WEBHOOKS_BACK = "webhooks_back"
+    """The SMS of this verification was announced by a webhook, as others before it: polls are
+    sparse from now on."""
     RESULT = "result"
     """The verification is over; `VerificationEvent.result` holds what became of it."""
 

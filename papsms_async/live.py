@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from papsms_async.activation import LiveActivation
 from papsms_async.errors import ActivationEndedError, ManagerClosedError, Money, PapSMSError
 from papsms_async.handover import USABLE, let_go
+from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
 from papsms_async.models import VerificationRequest
 from papsms_async.poller import Poller
@@ -37,15 +38,23 @@ class LiveNumbers:
         poller: Looks for their SMS.
         tasks: Owns the tasks that release them.
         sms_timeout: Seconds to wait for an SMS where a request names none.
+        hearing: Hears webhooks about them; ``None`` where there are none.
     """
 
     def __init__(
-        self, shared: Shared, poller: Poller, tasks: OwnedTasks, *, sms_timeout: float
+        self,
+        shared: Shared,
+        poller: Poller,
+        tasks: OwnedTasks,
+        *,
+        sms_timeout: float,
+        hearing: Hearing | None = None,
     ) -> None:
         self._shared = shared
         self._poller = poller
         self._tasks = tasks
         self._sms_timeout = sms_timeout
+        self._hearing = hearing
         # In the order of their purchase.
         self._held: dict[Tracked, None] = {}
         self._closed = False
@@ -65,6 +74,8 @@ class LiveNumbers:
     def register(self, tracked: Tracked) -> None:
         """A number is there for a flow to use; while closing it is released at once."""
         self._held[tracked] = None
+        if self._hearing is not None:
+            self._hearing.entered(tracked)
         if self._closed:
             self.leave(tracked)
 
@@ -93,11 +104,16 @@ class LiveNumbers:
         """
         if tracked in self._held:
             del self._held[tracked]
-            self._poller.unwatch(tracked)
+            self._stop_looking(tracked)
             tracked.fail_wait(
                 error or ActivationEndedError("The block of this activation was left.")
             )
             self._tasks.spawn(tracked.finish(), name=RELEASE_TASK)
+
+    def _stop_looking(self, tracked: Tracked) -> None:
+        self._poller.unwatch(tracked)
+        if self._hearing is not None:
+            self._hearing.left(tracked)
 
     def close(self) -> None:
         """End all waits and release all numbers, also those that are still to come."""
@@ -118,7 +134,7 @@ class LiveNumbers:
         # First the ledger: if that fails, the number is still held here and will be finished.
         await let_go(self._shared, tracked)
         if self._held.pop(tracked, tracked) is None:
-            self._poller.unwatch(tracked)
+            self._stop_looking(tracked)
             tracked.fail_wait(
                 ActivationEndedError("The activation was detached: go on with its token.")
             )

@@ -5,10 +5,11 @@ How the parts work together
 
 ``Purchasing`` buys a number for an order: intent into the ledger, then the purchase, in a task of
 the manager's own. The caller gets a `LiveActivation`; its wait is a watch of the ``Poller``, which
-asks for the status at the ages where a request gains most. When the block is left, the purchase
-goes to the ``ReleaseDesk``, which owes the service one finish. All of them send through the
-client's dispatcher, so all wait in one queue; and all of them change a purchase only through
-`papsms_async.tracking.Tracked`, so every change is a row of the lifecycle table and in the ledger.
+asks for the status at the ages where a request gains most. Where webhooks come, ``Hearing`` wakes
+that wait, and the polls are few. When the block is left, the purchase goes to the ``ReleaseDesk``,
+which owes the service one finish. All of them send through the client's dispatcher, so all wait in
+one queue; and all of them change a purchase only through `papsms_async.tracking.Tracked`, so every
+change is a row of the lifecycle table and in the ledger.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ from papsms_async.results import result_of
 from papsms_async.statistics import ManagerStatistics
 from papsms_async.tasks import see_through
 from papsms_async.tracking import Shared
+from papsms_async.webhook.receiver import WebhookReceiver
 
 WORST_PRICE = Decimal("3.00")
 """US dollars that the dearest verification costs. Source: PapSMS API guide, "Basics"."""
@@ -68,7 +70,8 @@ class ActivationManager:
         database: Where the ledger is: ``"sqlite:///papsms.db"``, a PostgreSQL URL, a ledger of your
             own, or ``None`` to keep it in memory, which a crash does not survive.
         budget: What may be spent at most; ``None`` for no bound.
-        webhook: Reserved; webhooks can't be received yet, the SMS is polled for.
+        webhook: Takes webhooks, so that SMS need not be polled for; see `WebhookReceiver`. Polling
+            stays as a safety net, and takes over when webhooks stop coming.
         tenant_limits: What each tenant may do: one value for all, or a function of the tenant's
             name. Counted in the ledger, so also across processes.
         tenant_weights: How tenants share the purchases of one priority while they wait for them: a
@@ -92,7 +95,7 @@ class ActivationManager:
         sms_timeout: float = 120.0,
         database: str | Ledger | None = None,
         budget: Budget | None = None,
-        webhook: None = None,
+        webhook: WebhookReceiver | None = None,
         tenant_limits: TenantLimits | Callable[[str], TenantLimits | None] | None = None,
         tenant_weights: TenantWeights | None = None,
         drain_timeout: float = DRAIN_TIMEOUT,
@@ -100,8 +103,8 @@ class ActivationManager:
         clock: Callable[[], datetime] | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        if webhook is not None:
-            raise ConfigurationError("Webhooks can't be received yet; leave webhook out.")
+        if webhook is not None and not isinstance(webhook, WebhookReceiver):
+            raise ConfigurationError("webhook must be a WebhookReceiver.")
         if budget is not None and not isinstance(budget, Budget):
             raise ConfigurationError("budget must be a Budget, such as Budget(20).")
         if max_in_flight is None:
@@ -133,6 +136,7 @@ class ActivationManager:
             max_in_flight=max_in_flight,
             sms_timeout=self.sms_timeout,
             tenant_weights=tenant_weights,
+            webhook=webhook,
             rng=rng,
             check_open=self._require_open,
         )
@@ -421,6 +425,7 @@ class ActivationManager:
             unknown=money.unknown,
             price=self._parts.poller.price,
             quota=self.client.quota.statistics(),
+            webhooks=None if self._parts.hearing is None else self._parts.hearing.statistics(),
         )
 
     # For the parts -------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from papsms_async.client import PapSMSClient
 from papsms_async.delay_keeper import DelayKeeper
 from papsms_async.delays import DelayModel
 from papsms_async.errors import LedgerError
+from papsms_async.hearing import Hearing
 from papsms_async.live import RELEASE_TASK, LiveNumbers
 from papsms_async.poller import Poller
 from papsms_async.purchase_line import TenantWeights
@@ -21,6 +22,7 @@ from papsms_async.stepping import Stepper
 from papsms_async.takeover import Takeover
 from papsms_async.tasks import OwnedTasks, see_through
 from papsms_async.tracking import Shared
+from papsms_async.webhook.receiver import WebhookReceiver
 
 _log = logging.getLogger("papsms_async")
 
@@ -37,6 +39,7 @@ class Parts:
         max_in_flight: How many activations there may be at once.
         sms_timeout: Seconds to wait for an SMS where a request names none.
         tenant_weights: Shares of tenants among purchases of equal priority.
+        webhook: Takes webhooks; ``None`` for none.
         rng: Randomness of pauses and of intent ids; ``None`` for chance.
         check_open: Raises where the manager is not open.
 
@@ -52,6 +55,7 @@ class Parts:
         max_in_flight: int,
         sms_timeout: float,
         tenant_weights: TenantWeights | None,
+        webhook: WebhookReceiver | None,
         rng: random.Random | None,
         check_open: Callable[[], None],
     ) -> None:
@@ -85,27 +89,42 @@ class Parts:
         )
         self.poller.line = lambda: (self.purchasing.line, self.endless > 0)
         self.desk.poller = self.poller
-        self.live = LiveNumbers(shared, self.poller, self.tasks, sms_timeout=sms_timeout)
+        self.hearing = (
+            None if webhook is None else Hearing(webhook, self.poller, self.tasks, shared)
+        )
+        self.live = LiveNumbers(
+            shared, self.poller, self.tasks, sms_timeout=sms_timeout, hearing=self.hearing
+        )
         self.purchasing.on_bought = self.live.register
         self.takeover = Takeover(
             shared,
             self.tasks,
             self.desk,
             self.live,
-            Stepper(dispatcher, shared, self.desk, self.poller, sms_timeout=sms_timeout),
+            Stepper(
+                dispatcher,
+                shared,
+                self.desk,
+                self.poller,
+                sms_timeout=sms_timeout,
+                hearing=self.hearing,
+            ),
             check_open=check_open,
         )
 
     async def open(self) -> None:
-        """Open the ledger, take up what was learned, and begin to renew leases.
+        """Open the ledger, take up what was learned, begin to renew leases and to take webhooks.
 
         Raises:
             LedgerError: The ledger can't be used; nothing stays open.
+            ConfigurationError: The receiver of webhooks belongs to another manager.
         """
         ledger = self.shared.ledger
         try:
             await ledger.open()
             await self.keeper.load()
+            if self.hearing is not None:
+                self.hearing.open()
         except BaseException:
             # Cancelled, or half open: neither threads nor connections stay behind.
             closing = asyncio.get_running_loop().create_task(ledger.aclose())
@@ -135,7 +154,9 @@ class Parts:
         await self.tasks.cancel_all()
 
     async def close(self) -> None:
-        """Give leases up, save what was learned and close the ledger."""
+        """Take no more webhooks, give leases up, save what was learned and close the ledger."""
+        if self.hearing is not None:
+            await self.hearing.close()
         if self.shared.leases is not None:
             await self.shared.leases.stop()
         self._unsubscribe()

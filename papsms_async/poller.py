@@ -24,6 +24,7 @@ import logging
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from functools import partial
 from typing import Protocol
 
@@ -108,8 +109,14 @@ class Net(Protocol):
     def watched(self, tracked: Tracked) -> None:
         """A wait began, or began anew."""
 
-    def answered(self, tracked: Tracked, sms: Sms | None) -> None:
-        """A poll was answered: with the SMS, or with ``None`` while there is none."""
+    def answered(self, tracked: Tracked, sms: Sms | None, *, since: float) -> None:
+        """A poll was answered.
+
+        Args:
+            tracked: Whose status was asked for.
+            sms: The SMS, ``None`` while there is none.
+            since: Loop time before which it certainly had not come.
+        """
 
 
 class _Watch:
@@ -226,11 +233,19 @@ class Poller:
             watch.looks.append(self._age(watch) + after)
             self._schedule(watch)
 
-    async def deliver(self, tracked: Tracked, sms: Sms) -> None:
-        """The SMS is known without a poll: stop to look for it, and hand it over."""
+    async def deliver(self, tracked: Tracked, sms: Sms, *, told_at: datetime | None = None) -> None:
+        """The SMS is known without a poll: stop to look for it, and hand it over.
+
+        Args:
+            tracked: Whose SMS it is.
+            sms: The SMS.
+            told_at: When it became known (UTC), for the law of the delay where the SMS itself does
+                not say when it came.
+        """
         watch = self._watches.get(tracked)
         if watch is not None:
-            self._learn_arrival(watch, sms)
+            at = sms.received_at or told_at
+            self._learn_arrival(watch, attrs.evolve(sms, received_at=at))
             self._drop(watch)
         await tracked.apply(Event.SMS, sms=sms)
 
@@ -358,7 +373,7 @@ class Poller:
             self._learn_arrival(watch, status.sms)
             self._drop(watch)
             if self.net is not None:
-                self.net.answered(tracked, status.sms)
+                self.net.answered(tracked, status.sms, since=watch.start + watch.last)
             # If the caller left meanwhile, the purchase is being released and the table knows what
             # an SMS means there.
             await tracked.apply(Event.SMS, sms=status.sms)
@@ -372,7 +387,7 @@ class Poller:
             return
         watch.last = max(watch.last, asked_at)
         if self.net is not None:
-            self.net.answered(tracked, None)
+            self.net.answered(tracked, None, since=watch.start + watch.last)
         self._shared.publish(
             EventKind.POLLED,
             tracked.request,

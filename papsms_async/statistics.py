@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import attrs
 
+from papsms_async.hearing import WebhookStatistics
 from papsms_async.models import Outcome
 from papsms_async.quota import QuotaStatistics
 
@@ -26,6 +27,7 @@ class ManagerStatistics:
         unknown: US dollars that purchases with a lost answer may have cost at most.
         price: Seconds of waiting that a request must save at the moment.
         quota: The limiter's numbers.
+        webhooks: What is heard of webhooks, ``None`` for a manager without.
     """
 
     queued: int
@@ -39,6 +41,7 @@ class ManagerStatistics:
     unknown: Decimal
     price: float
     quota: QuotaStatistics
+    webhooks: WebhookStatistics | None = None
 
     @property
     def spend(self) -> Decimal:

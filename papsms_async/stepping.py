@@ -16,6 +16,7 @@ from functools import partial
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import ActivationNotFoundError, ConfigurationError, PapSMSError
 from papsms_async.handover import owner_of
+from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import OPEN, Event, State
 from papsms_async.models import Status
@@ -48,6 +49,7 @@ class Stepper:
         desk: Knows how to finish.
         poller: Knows the delays and the price of a request.
         sms_timeout: Seconds to wait for an SMS.
+        hearing: Knows what webhooks told; ``None`` where there are none.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class Stepper:
         poller: Poller,
         *,
         sms_timeout: float,
+        hearing: Hearing | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._shared = shared
         self._desk = desk
         self._poller = poller
         self._sms_timeout = sms_timeout
+        self._hearing = hearing
 
     async def advance(self, intent_id: str) -> float | None:
         """See `ActivationManager.advance`."""
@@ -110,6 +114,11 @@ class Stepper:
         # Nothing moves a waiting purchase but the purchase itself: that was when it was bought.
         bought_at = tracked.entry.updated_at
         activation_id = tracked.entry.activation_id or ""
+        if self._hearing is not None:
+            sms = await self._hearing.known_sms(activation_id)
+            if sms is not None:
+                await tracked.apply(Event.SMS, sms=sms)
+                return 0.0
         try:
             status = await self._dispatcher.call(
                 status_request(activation_id),

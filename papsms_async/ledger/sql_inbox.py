@@ -52,6 +52,8 @@ class SqlInbox:
         # Other processes are told of what is written here by this name, this one knows it already.
         self._name = uuid.uuid4().hex[:12]
         self._known = _Known()
+        # What was written is known before anybody looks for what is not.
+        self._turns = asyncio.Lock()
 
     def __repr__(self) -> str:
         return f"<SqlInbox {self._database.store.where.removeprefix('The ledger ')}>"
@@ -107,13 +109,14 @@ class SqlInbox:
             return written
 
         try:
-            written = await self._database.write(write)
+            async with self._turns:
+                written = await self._database.write(write)
+                self._known.add([seq for seq, _ in written.values()], _now())
         except LedgerError as error:
             if len(rows) > 1 and not error.retryable:
                 # One of them can't be stored; the others shall be.
                 return [(await self._insert([row]))[0] for row in rows]
             return [error for _ in rows]
-        self._known.add([seq for seq, _ in written.values()], _now())
         return [written[_key(row)] for row in rows]
 
     # Reading -------------------------------------------------------------------------------------
@@ -148,18 +151,19 @@ class SqlInbox:
                 if author == self._name:
                     continue
                 try:
-                    if not begun:
-                        last = await self._database.read(lambda c: c.scalar(newest) or 0)
-                        self._known.begin(last)
-                        begun = True
-                    found = await self._read(
-                        WEBHOOKS.c.seq.in_(seqs) if seqs else self._known.unknown(_now())
-                    )
+                    async with self._turns:
+                        if not begun:
+                            last = await self._database.read(lambda c: c.scalar(newest) or 0)
+                            self._known.begin(last)
+                            begun = True
+                        found = await self._read(
+                            WEBHOOKS.c.seq.in_(seqs) if seqs else self._known.unknown(_now())
+                        )
+                        self._known.add([entry.seq for entry in found], _now())
                 except LedgerError as error:
                     # With the next news, what was missed is looked for too.
                     _log.debug("the inbox can't be read: %s", error.code)
                     continue
-                self._known.add([entry.seq for entry in found], _now())
                 for entry in found:
                     heard(entry)
 

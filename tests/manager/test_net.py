@@ -27,7 +27,7 @@ class Sparse:
         """Note it."""
         self.told.append("watched")
 
-    def answered(self, tracked, sms):
+    def answered(self, tracked, sms, *, since):
         """Note it."""
         self.told.append(None if sms is None else sms.code)
 

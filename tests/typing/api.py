@@ -23,6 +23,12 @@ from papsms_async import (
     VerificationEvent,
     VerificationRequest,
     VerificationResult,
+    WebhookListener,
+    WebhookReceiver,
+    WebhookStatistics,
+    new_webhook_secret,
+    webhook_app,
+    webhook_asgi,
 )
 
 
@@ -56,7 +62,7 @@ async def bare_client() -> None:
         assert_type(await client.countries(), tuple[Country, ...])
 
 
-async def managed() -> None:
+async def managed(receiver: WebhookReceiver) -> None:
     """Blocks, single verifications, bulk, events."""
     async with (
         PapSMSClient() as client,
@@ -67,6 +73,7 @@ async def managed() -> None:
             database="sqlite:///papsms.db",
             budget=Budget(20, "0.8"),
             tenant_weights={"t": 2.0},
+            webhook=receiver,
         ) as manager,
     ):
         urgent = Priority.INTERACTIVE
@@ -82,7 +89,26 @@ async def managed() -> None:
         async for event in manager.events():
             assert_type(event, VerificationEvent)
         assert_type(manager.statistics(), ManagerStatistics)
+        assert_type(manager.statistics().webhooks, WebhookStatistics | None)
         await manager.recover()
+
+
+async def webhooks() -> None:
+    """A receiver and the ways to put it on a network."""
+    secret = new_webhook_secret()
+    receiver = WebhookReceiver(
+        [secret, new_webhook_secret()],
+        trust="payload",
+        signing_secrets="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        allowed=["203.0.113.0/24"],
+        proxies=["10.0.0.1"],
+    )
+    assert_type(receiver.path, str)
+    webhook_app(receiver)
+    webhook_asgi(receiver, database="sqlite:///papsms.db")
+    async with WebhookListener(receiver, "127.0.0.1", 8086) as listener:
+        assert_type(listener.url, str)
+    await managed(receiver)
 
 
 def on_error(error: PapSMSError) -> str:
