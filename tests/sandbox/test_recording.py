@@ -127,10 +127,13 @@ STEPS = st.one_of(
     st.tuples(st.just("status"), st.integers(0, 3)),
     st.tuples(st.just("finish"), st.sampled_from(["completed", "cancelled", "x"])),
     st.tuples(st.just("deliver"), st.text(max_size=20)),
+    st.tuples(st.just("drop"), st.none()),
+    st.tuples(st.just("end"), st.sampled_from(["cancelled", "expired"])),
     st.tuples(st.just("faults"), FAULTS),
     st.tuples(st.just("reset"), st.integers(0, 9)),
     st.tuples(st.just("look"), st.sampled_from(["stats", "activations?open=1", "charge-log"])),
     st.tuples(st.just("connect"), st.none()),
+    st.tuples(st.just("pass"), TIMES),
     st.tuples(st.just("post"), st.sampled_from([200, 500, 410, None])),
     st.tuples(st.just("junk"), st.binary(max_size=30)),
 )
@@ -154,6 +157,14 @@ def play(steps: Iterable[tuple[str, Any]], *, seed: int, start: float) -> Sessio
         match kind:
             case "wait":
                 session.now += value
+            case "pass":  # as watchers let time pass, unrecorded
+                session.now += value
+                session.recorder._engine.advance(session.now)
+            case "drop":
+                session.send("POST", "/_sandbox/drop", {"activation_id": bought[-1]})
+            case "end":
+                body = {"activation_id": bought[-1], "state": value}
+                session.send("POST", "/_sandbox/end", body)
             case "buy":
                 body = {"country": "us", "service": value}
                 reply = session.send("POST", "/api/v1/numbers/purchase", body)
@@ -164,7 +175,7 @@ def play(steps: Iterable[tuple[str, Any]], *, seed: int, start: float) -> Sessio
             case "finish":
                 session.send("POST", f"/api/v1/numbers/finish/{bought[-1]}", {"status": value})
             case "deliver":
-                body = {"activation_id": bought[-1], "text": value}
+                body = {"activation_id": bought[-1], "text": value, "delay": 9 * (len(value) % 3)}
                 session.send("POST", "/_sandbox/deliver", body)
             case "faults":
                 session.send("PUT", "/_sandbox/faults", {"faults": value})
@@ -182,6 +193,7 @@ def play(steps: Iterable[tuple[str, Any]], *, seed: int, start: float) -> Sessio
     return session
 
 
+@settings(deadline=None)
 @given(st.lists(STEPS, max_size=30), st.integers(0, 5), st.floats(0.0, 4e9))
 def test_the_same_seed_gives_the_same_recording(
     steps: list[tuple[str, Any]], seed: int, start: float
@@ -246,6 +258,7 @@ async def test_another_process_records_the_same() -> None:
     assert replay_lines(first.decode().splitlines(keepends=True)).difference is None
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.floats(0.0, 1e6))
 def test_times_are_exact(start: int, later: float) -> None:
     """A time counted from a whole second gives the very same instant back."""
@@ -570,7 +583,7 @@ def test_a_bad_file_is_told(lines: list[str], said: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_any_damage_is_an_error_or_a_difference(data: st.DataObject) -> None:
     """A recording with a byte too many or too few never fails in another way."""

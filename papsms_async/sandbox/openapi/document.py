@@ -21,6 +21,8 @@ An offline stand-in of the PapSMS API: it charges, refunds, limits, delays and f
 does, and a control API beside it changes what it does while it runs. Nothing here costs money, no
 number belongs to anybody, and no SMS is sent.
 
+At `/` is an inbox for the browser, at `/_sandbox/docs` this description to read.
+
 Every `GET` endpoint answers `HEAD` too. Another verb is answered with 405 and `Allow`, an unknown
 path with 404.
 """

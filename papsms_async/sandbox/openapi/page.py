@@ -36,7 +36,7 @@ def page(document: Json, *, origin: str) -> str:
     by_tag = {tag["name"]: _operations(document, tag["name"]) for tag in document["tags"]}
     body = [
         f"<header><h1>{safe(info['title'])} <small>{safe(info['version'])}</small></h1>",
-        f'<p class="quiet">{inline(info["summary"])}</p></header>',
+        f'<p class="quiet">{inline(info["summary"])} <a href="/">To the inbox</a></p></header>',
         f'<div class="frame">{_contents(document, by_tag)}<main>',
         f"<section>{markdown(info['description'])}"
         '<p>The same for programs: <a href="/_sandbox/openapi.json">openapi.json</a> '
@@ -120,25 +120,25 @@ def _answer(status: str, response: Json) -> str:
         f'<p class="quiet"><code>{safe(name)}</code>: {inline(header.get("description", ""))}</p>'
         for name, header in response.get("headers", {}).items()
     )
-    kind = "good" if status.startswith("2") else "bad"
+    good = status.startswith("2")
+    kind = "good" if good else "bad"
     return (
         f'<div class="answer"><p><b class="{kind}">{safe(status)}</b> '
-        f"{inline(response['description'])}</p>{headers}{_content(response)}</div>"
+        f"{inline(response['description'])}</p>{headers}{_content(response, unfolded=good)}</div>"
     )
 
 
-def _content(holder: Json) -> str:
+def _content(holder: Json, *, unfolded: bool = False) -> str:
     parts = []
     note = "" if holder.get("required", True) else ", may be left out"
     for media_type, content in holder.get("content", {}).items():
         parts.append(f'<p class="quiet">{safe(media_type)}: {_type(content["schema"])}{note}</p>')
         examples = content.get("examples", {})
         if examples:
-            shown = "".join(
-                f"<pre><code>{safe(_pretty(e['value']))}</code></pre>" for e in examples.values()
-            )
-            names = ", ".join(examples)
-            parts.append(f"<details><summary>{safe(names)}</summary>{shown}</details>")
+            bodies = [safe(_pretty(example["value"])) for example in examples.values()]
+            shown = "".join(f"<pre><code>{body}</code></pre>" for body in bodies)
+            head = f"<details{' open' if unfolded else ''}><summary>{safe(', '.join(examples))}"
+            parts.append(f"{head}</summary>{shown}</details>")
     return "".join(parts)
 
 

@@ -75,7 +75,13 @@ _ONLY_ON_DEMAND = "Only where a fault or a magic service asks for it"
 RARE: dict[str, Json] = {
     "3XX": {
         "description": f"{_ONLY_ON_DEMAND}: a redirect to elsewhere.",
-        "headers": {"Location": {"required": True, "schema": {"type": "string"}}},
+        "headers": {
+            "Location": {
+                "description": "Where to.",
+                "required": True,
+                "schema": {"type": "string"},
+            }
+        },
     },
     "4XX": {
         "description": f"{_ONLY_ON_DEMAND}: any other refusal, perhaps in another shape.",
