@@ -246,6 +246,16 @@ def test_both_addresses_have_the_same_document() -> None:
     assert json.loads(documents[0])["openapi"] == "3.1.0"
 
 
+def test_other_sites_are_refused_as_described() -> None:
+    """What the guard answers to a page of another site is described for each control."""
+    for method, path, operation in operations():
+        if operation["tags"] != ["Control"] or path.endswith("/events"):
+            continue
+        reply = ask(method, path, Origin="http://elsewhere.test", Host="localhost")
+        content = operation["responses"]["403"]["content"]["application/json"]
+        assert (reply.status, text_of(reply)) == (403, content["examples"]["example"]["value"])
+
+
 # ---- the page ----
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}

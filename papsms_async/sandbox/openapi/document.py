@@ -23,8 +23,8 @@ number belongs to anybody, and no SMS is sent.
 
 At `/` is an inbox for the browser, at `/_sandbox/docs` this description to read.
 
-Every `GET` endpoint answers `HEAD` too. Another verb is answered with 405 and `Allow`, an unknown
-path with 404.
+Every `GET` endpoint but that of the events answers `HEAD` too. Another verb is answered with 405
+and `Allow`, an unknown path with 404.
 """
 
 _SERVICE = """\

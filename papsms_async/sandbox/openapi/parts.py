@@ -16,8 +16,14 @@ CONTROL_TAG = "Control"
 
 _CONTROL_MEANINGS = {
     400: "The body or the query is not of its form.",
+    403: "A page of another site asks, or the sandbox is not known under that address.",
     404: "There is no such thing.",
     409: "It is there and does not stand like that.",
+}
+
+_ALWAYS = {
+    400: "the body is not JSON",
+    403: "pages of other sites may not use the sandbox",
 }
 
 Responses = dict[int | str, Json]
@@ -112,7 +118,7 @@ def control(
     """
     schema, example = answer
     responses: Responses = {200: answered("Done.", schema, {"example": example})}
-    for status, said in sorted(({400: "the body is not JSON"} | (fails or {})).items()):
+    for status, said in sorted((_ALWAYS | (fails or {})).items()):
         responses[status] = answered(
             _CONTROL_MEANINGS[status], "ControlError", {"example": {"error": said}}
         )
