@@ -12,6 +12,7 @@ from papsms_async._version import __version__
 if TYPE_CHECKING:
     from papsms_async.activation import LiveActivation
     from papsms_async.client import PapSMSClient
+    from papsms_async.decisions import Decision, DecisionKind
     from papsms_async.errors import (
         AccountBlockedError,
         AccountError,
@@ -95,6 +96,8 @@ __all__ = [
     "ConfigurationError",
     "ConnectError",
     "Country",
+    "Decision",
+    "DecisionKind",
     "EarlyCancelError",
     "EventKind",
     "EventStream",
@@ -149,6 +152,7 @@ _HOME = {
     for module, names in {
         "activation": ("LiveActivation",),
         "client": ("PapSMSClient",),
+        "decisions": ("Decision", "DecisionKind"),
         "errors": (
             "AccountBlockedError",
             "AccountError",

@@ -366,6 +366,20 @@ class DelayModel:
         counts = self._counts.get((service, country))
         return counts is None or counts.current_weight() < THIN
 
+    def grounds(self, service: str, country: str) -> tuple[Key | None, float]:
+        """Return what the law of a (service, country) was mostly learned from, and how much.
+
+        Returns:
+            The most specific key that more was seen of than its prior weighs, else the general one,
+            with the activations that its evidence stands for; None and 0 where nothing was seen.
+        """
+        for key in ((service, country), (service,), ()):
+            counts = self._counts.get(key)
+            weight = 0.0 if counts is None else counts.current_weight()
+            if weight > self._kappa or (weight > 0.0 and not key):
+                return key, weight
+        return None, 0.0
+
     def snapshot(self, now: float, *, since: float = -inf) -> dict[Key, Evidence]:
         """Return what was learned, in a form that can be kept.
 

@@ -170,6 +170,7 @@ class Dispatcher:
         urgent_at: float | None = None,
         attempts: int | None = None,
         acquire: Callable[[], Awaitable[Permit]] | None = None,
+        granted: Callable[[], None] | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
         last_check: Callable[[], None] | None = None,
         on_wire: Callable[[bool], None] | None = None,
@@ -185,6 +186,7 @@ class Dispatcher:
             attempts: How often to try; 429 answers and refused keys don't count.
             acquire: Gives the permit of each attempt, where somebody else decides who is next;
                 ``None`` waits for one by rank.
+            granted: Called with each permit in hand, before anything else.
             prepare: Awaited once, with the first permit in hand and before anything is sent. If it
                 raises, nothing is sent.
             last_check: Called in the very step in which an attempt leaves. If it raises, it does
@@ -200,6 +202,8 @@ class Dispatcher:
         while True:
             permit = await (self._permit(rank, due, urgent_at) if acquire is None else acquire())
             try:
+                if granted is not None:
+                    granted()
                 if prepare is not None:
                     await prepare()
                     prepare = None

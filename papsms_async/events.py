@@ -17,6 +17,7 @@ from typing import Self
 
 import attrs
 
+from papsms_async.decisions import Decision
 from papsms_async.models import Activation, Sms, VerificationRequest, VerificationResult
 
 _log = logging.getLogger("papsms_async")
@@ -27,6 +28,8 @@ class EventKind(StrEnum):
 
     QUEUED = "queued"
     """A purchase waits for its permit."""
+    DECIDED = "decided"
+    """A permit goes to one request, with the reasons; only where explanations are asked for."""
     PURCHASING = "purchasing"
     """The intent is durable and the purchase goes out."""
     PURCHASED = "purchased"
@@ -79,6 +82,7 @@ class VerificationEvent:
         activation: The number, once bought.
         sms: The SMS, with `EventKind.SMS_RECEIVED`.
         result: The result, with `EventKind.RESULT`.
+        decision: The reasons, with `EventKind.DECIDED`.
         detail: Why, in a few words without secrets, or ``None``.
     """
 
@@ -89,6 +93,7 @@ class VerificationEvent:
     activation: Activation | None = None
     sms: Sms | None = None
     result: VerificationResult | None = None
+    decision: Decision | None = None
     detail: str | None = None
 
 

@@ -77,6 +77,8 @@ class ActivationManager:
         tenant_weights: How tenants share the purchases of one priority while they wait for them: a
             mapping of names to weights, such as ``{"a": 2.0}``, or a function of the name. Who is
             not named, and requests without a tenant together, weigh 1.
+        explain: Whether each permit is explained: by an event of kind ``decided`` whose
+            ``decision`` says why it went where it went, and in ``statistics().decisions``.
         drain_timeout: Seconds that closing waits for finishes that are owed.
         lease: Seconds, above 0, after which another process may take over what this one drove, once
             it is dead, stopped or cut off from the ledger. Renewed three times as often.
@@ -98,6 +100,7 @@ class ActivationManager:
         webhook: WebhookReceiver | None = None,
         tenant_limits: TenantLimits | Callable[[str], TenantLimits | None] | None = None,
         tenant_weights: TenantWeights | None = None,
+        explain: bool = False,
         drain_timeout: float = DRAIN_TIMEOUT,
         lease: float = LEASE,
         clock: Callable[[], datetime] | None = None,
@@ -137,6 +140,7 @@ class ActivationManager:
             sms_timeout=self.sms_timeout,
             tenant_weights=tenant_weights,
             webhook=webhook,
+            explain=explain,
             rng=rng,
             check_open=self._require_open,
         )
@@ -424,6 +428,8 @@ class ActivationManager:
             refunded=money.refunded,
             unknown=money.unknown,
             price=self._parts.poller.price,
+            permits=dict(self._shared.explainer.permits),
+            decisions=self._shared.explainer.recent,
             quota=self.client.quota.statistics(),
             webhooks=None if self._parts.hearing is None else self._parts.hearing.statistics(),
         )

@@ -12,6 +12,7 @@ from papsms_async.client import PapSMSClient
 from papsms_async.delay_keeper import DelayKeeper
 from papsms_async.delays import DelayModel
 from papsms_async.errors import LedgerError
+from papsms_async.explaining import View
 from papsms_async.hearing import Hearing
 from papsms_async.live import RELEASE_TASK, LiveNumbers
 from papsms_async.poller import Poller
@@ -40,6 +41,7 @@ class Parts:
         sms_timeout: Seconds to wait for an SMS where a request names none.
         tenant_weights: Shares of tenants among purchases of equal priority.
         webhook: Takes webhooks; ``None`` for none.
+        explain: Whether each permit is explained.
         rng: Randomness of pauses and of intent ids; ``None`` for chance.
         check_open: Raises where the manager is not open.
 
@@ -56,6 +58,7 @@ class Parts:
         sms_timeout: float,
         tenant_weights: TenantWeights | None,
         webhook: WebhookReceiver | None,
+        explain: bool,
         rng: random.Random | None,
         check_open: Callable[[], None],
     ) -> None:
@@ -96,6 +99,16 @@ class Parts:
             shared, self.poller, self.tasks, sms_timeout=sms_timeout, hearing=self.hearing
         )
         self.purchasing.on_bought = self.live.register
+        if explain:
+            shared.explainer.view = View(
+                hub=shared.hub,
+                clock=shared.clock,
+                delays=delays,
+                quota=client.quota,
+                price=lambda: (self.poller.price, None),
+                lines=self._lines,
+                sms_timeout=sms_timeout,
+            )
         self.takeover = Takeover(
             shared,
             self.tasks,
@@ -111,6 +124,10 @@ class Parts:
             ),
             check_open=check_open,
         )
+
+    def _lines(self) -> tuple[int, int, int]:
+        """Return how many purchases are in line, polls wait for a permit, finishes are owed."""
+        return len(self.purchasing.places), self.poller.due, len(self.desk.owed)
 
     async def open(self) -> None:
         """Open the ledger, take up what was learned, begin to renew leases and to take webhooks.

@@ -31,6 +31,7 @@ from typing import Protocol
 import anyio
 import attrs
 
+from papsms_async.decisions import DecisionKind
 from papsms_async.delays import DelayLaw, DelayModel
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
@@ -41,6 +42,7 @@ from papsms_async.errors import (
     SmsTimeoutError,
 )
 from papsms_async.events import EventKind
+from papsms_async.explaining import Look
 from papsms_async.lifecycle import Event, State
 from papsms_async.models import ActivationStatus, Priority, Sms, Status, VerificationRequest
 from papsms_async.polling import (
@@ -188,6 +190,11 @@ class Poller:
         return self._price
 
     @property
+    def due(self) -> int:
+        """How many looks wait for a permit."""
+        return len(self._in_line)
+
+    @property
     def watched(self) -> int:
         """How many activations wait for their SMS."""
         return len(self._watches)
@@ -318,9 +325,20 @@ class Poller:
         looks: list[float] = []
         loop = asyncio.get_running_loop()
 
+        def granted() -> None:
+            self._in_line.discard(asyncio.current_task())
+            look = None
+            if self._shared.explainer.view is not None:
+                look = Look(
+                    age=self._age(watch),
+                    last=watch.last,
+                    due=due - watch.start,
+                    timeout=watch.timeout,
+                )
+            tracked.granted(DecisionKind.POLL, due, look)
+
         async def permitted() -> None:
             nonlocal asked_at
-            self._in_line.discard(asyncio.current_task())
             asked_at = self._age(watch)
             looks[:] = [age for age in watch.looks if age <= asked_at + _EPSILON]
             watch.looks = [age for age in watch.looks if age > asked_at + _EPSILON]
@@ -341,6 +359,7 @@ class Poller:
                     # An SMS that nobody looks for in time is money lost.
                     urgent_at=watch.start + watch.timeout,
                     attempts=1,
+                    granted=granted,
                     prepare=permitted,
                 )
         except PapSMSError as error:

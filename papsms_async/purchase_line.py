@@ -41,9 +41,18 @@ KEPT_FOR = 300.0
 
 
 class Buyer:
-    """One order's part in the line; made by `PurchaseLine.buyer`."""
+    """One order's part in the line; made by `PurchaseLine.buyer`.
 
-    __slots__ = ("_line", "_turn", "has_place", "in_line", "priority", "tenant", "weight")
+    Attributes:
+        tenant: On whose behalf it buys.
+        priority: Who goes first.
+        weight: The tenant's share.
+        has_place: Whether it has a place among the activations in flight.
+        in_line: Whether it waits for a turn.
+        since: Loop time at which it began to wait for its last turn.
+    """
+
+    __slots__ = ("_line", "_turn", "has_place", "in_line", "priority", "since", "tenant", "weight")
 
     def __init__(
         self, line: PurchaseLine, tenant: str | None, priority: Priority, weight: float
@@ -53,6 +62,7 @@ class Buyer:
         self.weight = weight
         self.has_place = False
         self.in_line = False
+        self.since = 0.0
         self._line = line
         self._turn: asyncio.Future[Permit] | None = None
 
@@ -63,8 +73,9 @@ class Buyer:
             RateLimitedError: The service wants to be left alone for so long that waiting makes no
                 sense.
         """
-        turn: asyncio.Future[Permit] = asyncio.get_running_loop().create_future()
-        self._turn = turn
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[Permit] = loop.create_future()
+        self._turn, self.since = turn, loop.time()
         self._line._join(self)
         try:
             return await turn

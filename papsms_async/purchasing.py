@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from papsms_async.client import purchase_error
+from papsms_async.decisions import DecisionKind
 from papsms_async.dispatcher import Dispatcher
 from papsms_async.errors import (
     AccountError,
@@ -189,6 +190,9 @@ class Purchasing:
         )
         written = False
 
+        def granted() -> None:
+            tracked.granted(DecisionKind.PURCHASE, order.buyer.since)
+
         async def write_intent() -> None:
             nonlocal written
             self._refuse_if_pointless(order)
@@ -234,6 +238,7 @@ class Purchasing:
                 purchase_request(request.service, country),
                 partial(read_purchase, service=request.service, country=country),
                 acquire=order.buyer.permit,
+                granted=granted,
                 prepare=write_intent,
                 last_check=check,
                 on_wire=mark,

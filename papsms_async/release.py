@@ -17,6 +17,7 @@ from functools import partial
 
 import anyio
 
+from papsms_async.decisions import DecisionKind
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
     ActivationNotFoundError,
@@ -181,6 +182,7 @@ class ReleaseDesk:
                 rank=Rank.URGENT if hurry else Rank.FINISH,
                 urgent_at=None if hurry else now + self._patience(tracked),
                 attempts=1,
+                granted=partial(tracked.granted, DecisionKind.FINISH, now),
                 prepare=tracked.ensure_ours,
                 last_check=tracked.check_ours,
             )
@@ -234,6 +236,7 @@ class ReleaseDesk:
                 status_request(activation_id),
                 partial(read_status, activation_id=activation_id),
                 rank=Rank.FINISH,
+                granted=partial(tracked.granted, DecisionKind.FINISH),
             )
         except ActivationNotFoundError as error:
             return await self._not_found(tracked, error)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import attrs
 
+from papsms_async.decisions import Decision, DecisionKind
 from papsms_async.hearing import WebhookStatistics
 from papsms_async.models import Outcome
 from papsms_async.quota import QuotaStatistics
@@ -26,6 +27,9 @@ class ManagerStatistics:
         refunded: US dollars refunded.
         unknown: US dollars that purchases with a lost answer may have cost at most.
         price: Seconds of waiting that a request must save at the moment.
+        permits: How many permits went to what, since the manager was made.
+        decisions: The last of them with their reasons, oldest first; none where the manager does
+            not explain.
         quota: The limiter's numbers.
         webhooks: What is heard of webhooks, ``None`` for a manager without.
     """
@@ -40,6 +44,8 @@ class ManagerStatistics:
     refunded: Decimal
     unknown: Decimal
     price: float
+    permits: dict[DecisionKind, int]
+    decisions: tuple[Decision, ...]
     quota: QuotaStatistics
     webhooks: WebhookStatistics | None = None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from papsms_async.decisions import DecisionKind
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import ActivationNotFoundError, ConfigurationError, PapSMSError
 from papsms_async.handover import owner_of
@@ -125,6 +126,7 @@ class Stepper:
                 partial(read_status, activation_id=activation_id),
                 rank=Rank.POLL,
                 attempts=1,
+                granted=partial(tracked.granted, DecisionKind.POLL),
                 prepare=tracked.ensure_ours,
             )
         except ActivationNotFoundError:

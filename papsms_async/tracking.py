@@ -15,8 +15,10 @@ from typing import Any, Protocol
 import anyio
 import attrs
 
+from papsms_async.decisions import DecisionKind
 from papsms_async.errors import ActivationEndedError, LedgerError, PapSMSError
 from papsms_async.events import EventHub, EventKind, VerificationEvent
+from papsms_async.explaining import Explainer, Look
 from papsms_async.leases import Leases
 from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import TERMINAL, Effect, Event, State, step
@@ -77,6 +79,7 @@ class Shared:
     leases: Leases | None = None
     """How this process holds its purchases; ``None`` where no other can see the ledger."""
     money: Spending = attrs.field(factory=Spending)
+    explainer: Explainer = attrs.field(factory=Explainer)
 
     def publish(self, kind: EventKind, request: VerificationRequest, **fields: Any) -> None:
         """Tell everyone who listens."""
@@ -156,6 +159,19 @@ class Tracked:
     def resume_finish(self) -> None:
         """Go on with a finish that an earlier process owed."""
         self._releaser.owe(self)
+
+    def granted(
+        self, kind: DecisionKind, since: float | None = None, look: Look | None = None
+    ) -> None:
+        """A permit is there for a request about it; see `Explainer.granted`."""
+        self._shared.explainer.granted(
+            kind,
+            self.request,
+            self.entry.country,
+            since=since,
+            intent_id=self.entry.intent_id,
+            look=look,
+        )
 
     async def ensure_ours(self) -> None:
         """Make sure that no other process drives it, before something is prepared to be sent.

@@ -92,16 +92,17 @@ def demo_jobs(count: int = 40) -> list[Job]:
 
 @click.command("demo")
 @click.option("--seed", type=int, default=2026, show_default=True, help="Seed of all chance.")
+@click.option("--explain", is_flag=True, help="Say of each permit why it went where it went.")
 @common_options
-def demo_command(*, common: Common, seed: int) -> ExitCode:
+def demo_command(*, common: Common, seed: int, explain: bool) -> ExitCode:
     """Run 40 verifications at once against the built-in sandbox.
 
     It needs neither key nor network, and takes less than 20 seconds.
     """
-    return asyncio.run(demonstrate(seed=seed, no_color=common.no_color))
+    return asyncio.run(demonstrate(seed=seed, no_color=common.no_color, explain=explain))
 
 
-async def demonstrate(*, seed: int, no_color: bool) -> ExitCode:
+async def demonstrate(*, seed: int, no_color: bool, explain: bool = False) -> ExitCode:
     """Run the demo and print its report."""
     from papsms_async.cli.demo_report import print_report
     from papsms_async.client import PapSMSClient
@@ -124,11 +125,20 @@ async def demonstrate(*, seed: int, no_color: bool) -> ExitCode:
         client = await stack.enter_async_context(
             PapSMSClient("sandbox", base_url=server.base_url, rate_limit=LIMIT)
         )
-        manager = ActivationManager(client, max_in_flight=len(jobs), sms_timeout=TIMEOUT)
+        manager = ActivationManager(
+            client, max_in_flight=len(jobs), sms_timeout=TIMEOUT, explain=explain
+        )
         tally, sink = Tally(total=len(jobs)), _Keeping()
         progress = make_progress(manager.statistics, tally, show=True, no_color=no_color, live=True)
         began = time.monotonic()
-        session = Session(manager=manager, sink=sink, tally=tally, progress=progress, drain=2.0)
+        session = Session(
+            manager=manager,
+            sink=sink,
+            tally=tally,
+            progress=progress,
+            drain=2.0,
+            say_decisions=explain,
+        )
         code = await session.run(jobs)
         report = DemoReport(
             results=tuple(sink.results),

@@ -10,6 +10,7 @@ from typing import Any
 from papsms_async.cli.exec_flow import ExecReport
 from papsms_async.cli.failures import sentence_of
 from papsms_async.cli.jobs import Job, Problem
+from papsms_async.decisions import Decision
 from papsms_async.errors import PapSMSError
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.models import Activation, Sms, VerificationRequest, VerificationResult
@@ -81,9 +82,46 @@ def event_record(event: VerificationEvent) -> dict[str, Any]:
         record |= activation_fields(event.activation)
     if event.sms is not None and event.kind is EventKind.SMS_RECEIVED:
         record |= sms_fields(event.sms)
+    if event.decision is not None:
+        record["decision"] = decision_fields(event.decision)
     if event.detail is not None:
         record["detail"] = event.detail
     return record
+
+
+def decision_fields(decision: Decision) -> dict[str, Any]:
+    """Return why a permit went where it went; times in seconds."""
+    law, next_one = decision.law, decision.runner_up
+    return {
+        "kind": decision.kind.value,
+        "country": decision.country,
+        "waited": _rounded(decision.waited),
+        "price": _rounded(decision.price),
+        "price_reason": decision.price_reason,
+        "index": _rounded(decision.index),
+        "age": _rounded(decision.age),
+        "last_look": _rounded(decision.last_look),
+        "due": _rounded(decision.due),
+        "timeout": _rounded(decision.timeout),
+        "law": None
+        if law is None
+        else {
+            "median": _rounded(law.median),
+            "never": _rounded(law.never),
+            "evidence": _rounded(law.evidence),
+            "source": None if law.source is None else list(law.source),
+        },
+        "purchases": decision.purchases,
+        "polls": decision.polls,
+        "finishes": decision.finishes,
+        "runner_up": None
+        if next_one is None
+        else {"what": next_one.what, "waits": _rounded(next_one.waits)},
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def activation_fields(activation: Activation) -> dict[str, Any]:

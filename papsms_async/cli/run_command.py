@@ -55,6 +55,7 @@ class Plan:
         budget: What may be spent at most.
         flow: Drives each verification.
         events: Whether each step is written.
+        explain: Whether each permit's decision is told.
         output: Where results go; ``None`` for standard output.
         force: Whether an output that exists may be overwritten.
         manager: Options of the manager.
@@ -69,6 +70,7 @@ class Plan:
     budget: Budget | None
     flow: ExecFlow | None
     events: bool
+    explain: bool
     output: Path | None
     force: bool
     manager: dict[str, Any]
@@ -131,6 +133,11 @@ _SECONDS = click.FloatRange(0, 86_400, min_open=True)
 )
 @click.option("--force", is_flag=True, help="Overwrite the output if it exists.")
 @click.option("--events", is_flag=True, help="Write each step as it happens, not only results.")
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Say of each permit why it went where it went; with --events, as steps of kind decided.",
+)
 @exec_options
 @click.option(
     "--timeout",
@@ -191,6 +198,7 @@ def run_command(
     output: Path | None,
     force: bool,
     events: bool,
+    explain: bool,
     exec_command: str | None,
     exec_after_sms: str | None,
     exec_timeout: float,
@@ -234,6 +242,7 @@ def run_command(
         format=format or format_of_name(jobs),
         ignore_columns=ignore_columns,
         events=events,
+        explain=explain,
         output=output,
         force=force,
         manager={
@@ -242,6 +251,7 @@ def run_command(
             "database": database(database_),
             "budget": spending,
             "tenant_weights": weights(tenant_weights),
+            "explain": explain,
         },
         drain=drain,
         progress=not no_progress,
@@ -299,6 +309,7 @@ async def carry_out(plan: Plan, common: Common) -> ExitCode:
             ),
             flow=plan.flow,
             drain=plan.drain,
+            say_decisions=plan.explain and not plan.events,
             close_source=close_source,
         )
         return await session.run(source)

@@ -69,7 +69,8 @@ class Session:
         flow: Drives each verification; ``None`` waits for the SMS only.
         drain: Seconds that running verifications have to end after the first signal.
         close_source: Called when no more rows are wanted.
-        explain: Whether the error of a verification is said, for one that is run by hand.
+        say_errors: Whether the error of a verification is said, for one that is run by hand.
+        say_decisions: Whether each permit's decision is said.
     """
 
     manager: ActivationManager
@@ -79,7 +80,8 @@ class Session:
     flow: ExecFlow | None = None
     drain: float = 10.0
     close_source: Callable[[], None] = attrs.field(default=lambda: None)
-    explain: bool = False
+    say_errors: bool = False
+    say_decisions: bool = False
     holdings: Holdings = attrs.field(factory=Holdings)
     fatal: BaseException | None = None
     interrupted: bool = False
@@ -167,7 +169,7 @@ class Session:
             hopeless = stops_buying(error)
             self._unreachable = 0
             self._answered = self._answered or not hopeless
-        if self.explain and error is not None and not hopeless:
+        if self.say_errors and error is not None and not hopeless:
             say(f"papsms: {sentence_of(error)}")
         if hopeless and self.fatal is None and not self._stopped:
             self.fatal = error
@@ -175,6 +177,8 @@ class Session:
 
     def _hear(self, event: VerificationEvent) -> None:
         self.holdings.hear(event)
+        if self.say_decisions and event.decision is not None:
+            self.progress.note(f"papsms: {event.decision}")
         self.sink.event(event)
 
     # Signals -------------------------------------------------------------------------------------

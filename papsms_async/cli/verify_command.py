@@ -89,7 +89,7 @@ def verify_command(
                 progress=Silent(),
                 flow=flow,
                 drain=0.0,
-                explain=not as_json,
+                say_errors=not as_json,
             )
             return await session.run([job])
 

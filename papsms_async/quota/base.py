@@ -105,6 +105,10 @@ class Quota(Protocol):
         """
         ...
 
+    def next_in_line(self) -> Priority | None:
+        """Return the priority of the most urgent waiter, or ``None`` if nobody waits."""
+        ...
+
     def rate_limited(self, retry_after: float | None) -> None:
         """Report a 429, best before the permit's ``answered()``: the whole key is blocked.
 

@@ -107,6 +107,12 @@ class LocalQuota:
         """See `papsms_async.quota.Quota.acquire`."""
         return await self.enqueue(priority)
 
+    def next_in_line(self) -> Priority | None:
+        """See `papsms_async.quota.Quota.next_in_line`."""
+        while self._heap and not _is_live(self._heap[0]):
+            heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
     def _now(self) -> float:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:

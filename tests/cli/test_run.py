@@ -414,3 +414,26 @@ async def test_rows_have_priorities_and_tenants_have_weights(
         assert refused.code == 2
         assert "acme" in refused.sentences[0] or "=2" in refused.sentences[0]
     assert len(service.activations) == bought
+
+
+async def test_explain_says_why_each_permit_went_where_it_went(
+    run: Run, service: SandboxEngine, jobs: Callable[..., str]
+) -> None:
+    """A line a permit on standard error; with --events a step each, and no such line."""
+    name = jobs("test-instant,us,a", "test-no-numbers,us,b")
+    said = await run("run", name, "--explain", "--timeout", "3")
+    lines = [line for line in said.err.splitlines() if "next:" in line]
+    assert len(lines) == len(service.request_log)
+    kinds = [line.split()[1] for line in lines]
+    assert sorted(set(kinds)) == ["finish", "poll", "purchase"]
+    assert all(line.startswith("papsms: ") and "price" in line for line in lines)
+    assert {record["reference"] for record in said.records} == {"a", "b"}
+    told = await run("run", name, "--explain", "--events", "--timeout", "3")
+    assert "next:" not in told.err
+    decisions = [record["decision"] for record in told.records if record["event"] == "decided"]
+    assert sorted(one["kind"] for one in decisions) == sorted(kinds)
+    for one in decisions:
+        assert (one["index"] is None) == (one["kind"] != "poll")
+        assert one["price"] > 0
+    silent = await run("run", name, "--events", "--timeout", "3")
+    assert "decided" not in {record["event"] for record in silent.records}

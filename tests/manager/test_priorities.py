@@ -68,7 +68,7 @@ async def test_interactive_callers_have_their_number_in_a_few_permits(world):
     beside, waits = await bulk_beside_callers(world, 500, every=31.0)
     assert len(waits) > 40
     assert mean(waits) < 2 * PERMIT
-    assert sorted(waits)[int(0.95 * len(waits))] < 5 * PERMIT
+    assert sorted(waits)[int(0.95 * len(waits))] < 8 * PERMIT
     assert beside > 0.95 * alone
 
 

@@ -430,3 +430,21 @@ def test_a_quota_is_made_and_looked_at_outside_a_loop() -> None:
     assert (statistics.available, statistics.held, statistics.waiting) == (2, 0, 0)
     with pytest.raises(RuntimeError, match="no running event loop"):
         LocalQuota(LIMIT).enqueue()
+
+
+@virtual_time
+async def test_next_in_line_is_who_gets_the_next_permit():
+    """The most urgent waiter is named by its priority, those that left are passed over."""
+    quota = LocalQuota(RateLimit(1, 10.0))
+    assert quota.next_in_line() is None
+    await quota.acquire()
+    tickets = [quota.enqueue((number,)) for number in (3, 1, 2)]
+    assert quota.next_in_line() == (1,)
+    tickets[1].withdraw()
+    assert quota.next_in_line() == (2,)
+    tickets[2].reprioritise((4,))
+    assert quota.next_in_line() == (3,)
+    tickets[0].withdraw()
+    tickets[2].withdraw()
+    assert quota.next_in_line() is None
+    assert quota.statistics().waiting == 0

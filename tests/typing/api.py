@@ -12,6 +12,7 @@ from papsms_async import (
     ActivationStatus,
     Budget,
     Country,
+    Decision,
     LiveActivation,
     ManagerStatistics,
     Outcome,
@@ -88,6 +89,7 @@ async def managed(receiver: WebhookReceiver) -> None:
             assert_type(each, VerificationResult)
         async for event in manager.events():
             assert_type(event, VerificationEvent)
+            assert_type(event.decision, Decision | None)
         assert_type(manager.statistics(), ManagerStatistics)
         assert_type(manager.statistics().webhooks, WebhookStatistics | None)
         await manager.recover()
