@@ -39,6 +39,7 @@ DOUBT = 0.1
 """Share of activations of which it is always believed that no SMS will come."""
 
 _NODES = 48
+_KNOWN = 500
 _GAP, _GAP_SHARE = 2.0, 1 / 60
 _LEVELS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
 """Shares of lost webhooks that plans are made for."""
@@ -60,7 +61,10 @@ class SparsePlan:
     loss: float
     price: float
     _grid: tuple[float, ...] = attrs.field(init=False, repr=False)
+    _survivals: list[float] = attrs.field(init=False, repr=False)
+    _integrals: list[float] = attrs.field(init=False, repr=False)
     _values: list[float] = attrs.field(init=False, repr=False)
+    _known: dict[float, float] = attrs.field(init=False, factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """Solve the dynamic program, from the timeout backwards."""
@@ -68,13 +72,21 @@ class SparsePlan:
         grid = (*(self.timeout * (k / _NODES) ** 1.5 for k in range(_NODES)), self.timeout)
         values = [0.0] * len(grid)
         object.__setattr__(self, "_grid", grid)
+        object.__setattr__(self, "_survivals", [doubted_survival(self.law, age) for age in grid])
+        object.__setattr__(self, "_integrals", [_integral(self.law, age) for age in grid])
         object.__setattr__(self, "_values", values)
         for node in reversed(range(_NODES)):
             values[node], _ = self._best(grid[node])
 
     def next_look(self, last: float) -> float:
         """Return the age of the next poll after one at age ``last``: at most the timeout."""
-        return self._best(max(0.0, last))[1]
+        # Most are asked for at age 0, by all that wait and each time that something changed.
+        age = self._known.get(last)
+        if age is None:
+            if len(self._known) >= _KNOWN:
+                self._known.clear()
+            age = self._known[last] = self._best(max(0.0, last))[1]
+        return age
 
     def _best(self, last: float) -> tuple[float, float]:
         """Return W at ``last``, and the age of the poll that is the best there."""
@@ -83,8 +95,8 @@ class SparsePlan:
         best, age = float("inf"), self.timeout
         for node in range(min(bisect_right(self._grid, last + gap), _NODES), _NODES + 1):
             u = self._grid[node]
-            made = self.loss * survival + (1 - self.loss) * doubted_survival(self.law, u)
-            waited = (u - last) * survival - (_integral(self.law, u) - integral)
+            made = self.loss * survival + (1 - self.loss) * self._survivals[node]
+            waited = (u - last) * survival - (self._integrals[node] - integral)
             value = self.price * made + self.loss * waited + self._values[node]
             # Of equals the later one: it costs less where the law is wrong.
             if value <= best + 1e-12:
