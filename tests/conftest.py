@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
+import os
 import signal
 import sys
+import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -57,3 +61,41 @@ def zygote() -> Iterator[Zygote]:
         pytest.skip("processes are forked as only Linux can")
     with Zygote([Path(__file__).parent / "crash"], ["crashlab.worker"]) as running:
         yield running
+
+
+def _execute(address: str, statement: str) -> None:
+    """Run one statement, wherever the caller is: its thread may have a running loop."""
+    import asyncpg
+
+    async def run() -> None:
+        connection = await asyncpg.connect(address)
+        await connection.execute(statement)
+        await connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, run()).result()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """The address of an empty schema of its own, dropped after the test."""
+    address = os.environ.get("PAPSMS_TEST_POSTGRES")
+    if not address:
+        pytest.skip("PAPSMS_TEST_POSTGRES is unset: no PostgreSQL server to test against")
+    address = address.replace("postgresql+asyncpg://", "postgresql://")
+    schema = f"papsms_test_{uuid.uuid4().hex[:12]}"
+    _execute(address, f"CREATE SCHEMA {schema}")
+    yield f"{address}{'&' if '?' in address else '?'}search_path={schema}"
+    _execute(address, f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The address of an SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest) -> str:
+    """The address of an empty database, for every durable kind."""
+    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")

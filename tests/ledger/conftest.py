@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -40,44 +35,6 @@ def make_entry() -> Callable[..., LedgerEntry]:
         return LedgerEntry(intent_id=intent_id, **(values | fields))
 
     return make
-
-
-def _execute(address: str, statement: str) -> None:
-    """Run one statement, wherever the caller is: its thread may have a running loop."""
-    import asyncpg
-
-    async def run() -> None:
-        connection = await asyncpg.connect(address)
-        await connection.execute(statement)
-        await connection.close()
-
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, run()).result()
-
-
-@pytest.fixture
-def postgres_url() -> Iterator[str]:
-    """The address of an empty schema of its own, dropped after the test."""
-    address = os.environ.get("PAPSMS_TEST_POSTGRES")
-    if not address:
-        pytest.skip("PAPSMS_TEST_POSTGRES is unset: no PostgreSQL server to test against")
-    address = address.replace("postgresql+asyncpg://", "postgresql://")
-    schema = f"papsms_test_{uuid.uuid4().hex[:12]}"
-    _execute(address, f"CREATE SCHEMA {schema}")
-    yield f"{address}{'&' if '?' in address else '?'}search_path={schema}"
-    _execute(address, f"DROP SCHEMA {schema} CASCADE")
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    """The address of an SQLite file that is not there yet."""
-    return f"sqlite:///{tmp_path}/ledger.db"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest) -> str:
-    """The address of an empty database, for every durable kind."""
-    return request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
 
 
 @pytest.fixture
