@@ -35,6 +35,10 @@ GCRA_BURST = 10
 """Requests that a ``gcra`` limit admits at once."""
 
 
+MOST_REQUESTS = 1_000_000_000
+"""Requests in a window that a limit can admit."""
+
+
 class Limiter(Protocol):
     """Counts the requests of one key."""
 
@@ -246,6 +250,10 @@ _LIMIT = re.compile(r"(\d+)\s*/\s*(\d*(?:\.\d+)?)\s*([a-z]+)(?:\s*:\s*([a-z-]+))
 def _check_requests(_: object, __: object, value: int) -> None:
     if value < 1:
         raise ValueError("a limit admits at least 1 request; use 'none' for no limit")
+    if value > MOST_REQUESTS:
+        raise ValueError(
+            f"a limit admits at most {MOST_REQUESTS} requests; use 'none' for no limit"
+        )
 
 
 def _check_per(_: object, __: object, value: float) -> None:
@@ -258,7 +266,7 @@ class LimitSpec:
     """A limit before it counts: how many, per how long, and the way of counting.
 
     Attributes:
-        requests: Requests in a window, 1 or more.
+        requests: Requests in a window, 1 to `MOST_REQUESTS`.
         per: Length of the window in seconds, above 0.
         kind: The way of counting.
 

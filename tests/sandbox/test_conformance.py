@@ -96,7 +96,7 @@ def strict() -> Json:
 
 def fault_notation(some: list[str]) -> Json:
     """Return a shape that admits these faults."""
-    return {"anyOf": [{"enum": some}, {"type": "array", "items": {"enum": some}}]}
+    return {"anyOf": [{"enum": [*some, ""]}, {"type": "array", "items": {"enum": some}}]}
 
 
 def close(shape: Any) -> None:

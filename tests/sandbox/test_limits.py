@@ -158,7 +158,20 @@ def test_notation(text: str, spec: LimitSpec) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "60", "60/", "60/60", "0/60s", "60/0s", "-1/60s", "60/60s:magic", "60/60y", "x/1s"]
+    "text",
+    [
+        "",
+        "60",
+        "60/",
+        "60/60",
+        "0/60s",
+        "60/0s",
+        "-1/60s",
+        "1000000001/s",
+        "60/60s:magic",
+        "60/60y",
+        "x/1s",
+    ],
 )
 def test_a_wrong_notation_is_a_clear_error(text: str) -> None:
     """What is no limit is a ValueError that says what a limit is."""

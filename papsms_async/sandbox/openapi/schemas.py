@@ -146,8 +146,9 @@ FAULT_PATTERN = (
     "^(" + "|".join(FaultRoute) + "):(" + "|".join(FaultKind) + ")"
     "(=[a-z0-9./]+)?(@[0-9.]+|#[0-9]+(-[0-9]*)?)?$"
 )
+_COUNT = "0*[1-9][0-9]{0,8}"
 LIMIT_PATTERN = (
-    "^(none|[0-9]+/[0-9]*(\\.[0-9]+)?(ms|s|m|min|h)(:("
+    f"^(none|{_COUNT}/({_COUNT}(\\.[0-9]+)?|0*\\.[0-9]*[1-9][0-9]*)?(ms|s|m|min|h)(:("
     + "|".join(kind for kind in LimitKind if kind is not LimitKind.NONE)
     + "))?)$"
 )
