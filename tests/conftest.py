@@ -17,11 +17,16 @@ from unittest.mock import Mock
 import aiohttp
 import pytest
 from aioresponses import aioresponses
+from hypothesis import settings
 
 # Tools of several modules of tests, in processes of their own too: packages beside the tests.
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 
 from zygote import Zygote
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("papsms", deadline=None)
+settings.load_profile("papsms")
 
 # Started in the background, as by `pytest &` in a script, a process ignores SIGINT, and so would
 # every process that it starts: the tests of Ctrl-C would wait for ever.
