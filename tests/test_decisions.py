@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from papsms_async import VerificationRequest
 from papsms_async.decisions import Contender, Decision, DecisionKind, LawSummary
-from papsms_async.delays import DelayLaw
-from papsms_async.learning import DelayModel
+from papsms_async.delays import DelayLaw, DelayModel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

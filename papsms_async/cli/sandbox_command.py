@@ -94,6 +94,13 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     help="Seconds that each answer takes.",
 )
 @click.option("--max-open", type=click.IntRange(1), metavar="N", help="Numbers held at once.")
+@click.option(
+    "--twilio-account",
+    "twilio_accounts",
+    multiple=True,
+    metavar="SID:TOKEN",
+    help="Twilio account (or API key) that may send messages; any, if none is given.",
+)
 @click.option("--webhook-url", metavar="URL", help="Is told of each SMS by a POST.")
 @click.option(
     "--webhook-secret",
@@ -146,6 +153,7 @@ def sandbox_command(
     min_cancel_age: float,
     latency: float,
     max_open: int | None,
+    twilio_accounts: tuple[str, ...],
     webhook_url: str | None,
     webhook_secret: str | None,
     webhook_faults: tuple[str, ...],
@@ -190,6 +198,9 @@ def sandbox_command(
             min_cancel_age=min_cancel_age,
             latency=latency,
             max_open=max_open,
+            twilio_accounts=_parsed(
+                lambda: SandboxConfig.parse_accounts(twilio_accounts), "--twilio-account"
+            ),
             webhook=webhook,
             webhook_remote=webhook_remote,
         ),

@@ -48,6 +48,10 @@ def _ips(value: Iterable[str] | None) -> frozenset[str] | None:
     return None if value is None else frozenset(value)
 
 
+def _accounts(value: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    return None if value is None else dict(value)
+
+
 def _money(value: Decimal | int | str) -> Decimal:
     try:
         return Decimal(value)
@@ -93,6 +97,8 @@ class SandboxConfig:
         error_shape: Shape of errors.
         errors_with_200: Whether errors come with status 200, but for 401, 403 and the limit's 429.
         countries_shape: Shape of the list of countries.
+        twilio_accounts: Token of each account (``AC...``) or API key (``SK...``) that
+            `papsms_async.sandbox.twilio_api` accepts; ``None`` for any. Not in the repr.
         webhook: Where webhooks are posted, ``None`` for no webhooks.
         webhook_remote: Whether they may be posted to other machines than this one.
 
@@ -123,6 +129,9 @@ class SandboxConfig:
     errors_with_200: bool = False
     countries_shape: CountriesShape = attrs.field(
         default=CountriesShape.OBJECTS, converter=CountriesShape
+    )
+    twilio_accounts: Mapping[str, str] | None = attrs.field(
+        default=None, converter=_accounts, repr=False
     )
     webhook: WebhookConfig | None = None
     webhook_remote: bool = False
@@ -159,6 +168,21 @@ class SandboxConfig:
             ValueError: It is not of that form; the message says what is.
         """
         return parse_delay(text)
+
+    @staticmethod
+    def parse_accounts(texts: Iterable[str]) -> dict[str, str] | None:
+        """Read Twilio accounts such as ``"AC...:TOKEN"``; none of them for any account.
+
+        Raises:
+            ValueError: One is not of that form.
+        """
+        found: dict[str, str] = {}
+        for text in texts:
+            account, _, token = text.partition(":")
+            if not token or not account.isalnum() or account[:2] not in {"AC", "SK"}:
+                raise ValueError("an account is written AC...:TOKEN, an API key SK...:SECRET")
+            found[account] = token
+        return found or None
 
     @staticmethod
     def parse_faults(text: str) -> tuple[Fault, ...]:

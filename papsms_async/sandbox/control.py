@@ -20,6 +20,9 @@ request                              what it does
 ``POST /_sandbox/end``               the service ends a waiting number by itself, with a refund:
                                      ``{"phone_number" or "activation_id", "state": "cancelled" or
                                      "expired"}``; 409 if it is not waiting
+``GET /_sandbox/messages``           the latest messages that applications sent to numbers (through
+                                     ``/sandbox/sms`` or the Twilio API), undelivered ones as well,
+                                     oldest first; ``?last=1000``
 ``GET /_sandbox/webhook``            ``{"webhook": ...}``: where webhooks are posted and how, null
                                      for nowhere; the URL without its path
 ``PUT /_sandbox/webhook``            replaces it: ``{"url": "http://127.0.0.1:8000/hook/SECRET",
@@ -45,7 +48,7 @@ site makes a browser send (`papsms_async.sandbox.guard`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from urllib.parse import parse_qs
 
@@ -54,6 +57,8 @@ from .activations import ActivationState, ChargeKind
 from .engine import SandboxEngine
 from .faults import FaultSet, parse_faults
 from .fields import (
+    ControlCall,
+    ControlCalls,
     ControlError,
     flag_of,
     integer_of,
@@ -64,6 +69,7 @@ from .fields import (
     text_of,
 )
 from .limits import LimitSpec
+from .mailbox_control import MailboxControl
 from .messages import SandboxReply, SandboxRequest
 from .number_control import NumberControl
 from .routing import path_of
@@ -73,7 +79,6 @@ from .webhook_control import WebhookControl
 CONTROL_PATH = "/_sandbox/"
 
 _JSON = {"Content-Type": "application/json"}
-_Endpoint = Callable[[Mapping[str, object], Mapping[str, str]], object]
 
 
 class SandboxControl:
@@ -85,7 +90,7 @@ class SandboxControl:
 
     def __init__(self, engine: SandboxEngine) -> None:
         self._engine = engine
-        self._endpoints: dict[tuple[str, str], _Endpoint] = {
+        self._endpoints: ControlCalls = {
             ("GET", "health"): self._health,
             ("GET", "faults"): self._get_faults,
             ("PUT", "faults"): self._put_faults,
@@ -95,6 +100,7 @@ class SandboxControl:
             ("PUT", "limit"): self._put_limit,
             ("POST", "reset"): self._reset,
             **NumberControl(engine).endpoints,
+            **MailboxControl(engine).endpoints,
             **WebhookControl(engine).endpoints,
             ("GET", "charge-log"): self._charge_log,
             ("GET", "activations"): self._activations,
@@ -124,7 +130,7 @@ class SandboxControl:
         verbs = [verb for verb, known in self._endpoints if known == name]
         return [*verbs, "HEAD"] if "GET" in verbs else verbs
 
-    def _find(self, method: str, name: str) -> _Endpoint:
+    def _find(self, method: str, name: str) -> ControlCall:
         endpoint = self._endpoints.get((method, name))
         if endpoint is not None:
             return endpoint

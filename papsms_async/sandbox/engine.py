@@ -29,6 +29,7 @@ from .faults import Effect, Fault, FaultKind, FaultRoute, FaultSet
 from .gate import Gate
 from .journal import Journal
 from .limits import LimitSpec
+from .mailbox import Mailbox
 from .messages import Delivery, SandboxReply, SandboxRequest
 from .traffic import LoggedRequest, Traffic
 from .webhook_config import WebhookConfig
@@ -50,6 +51,7 @@ class SandboxEngine:
         now: The latest time that it was told, in POSIX seconds.
         run: How often it was started: 1, and one more after each reset.
         traffic: The requests of this run.
+        mailbox: The messages that applications sent to numbers.
         webhooks: The webhooks of this run.
     """
 
@@ -67,6 +69,7 @@ class SandboxEngine:
         self.run += 1
         self.webhooks.reset(self.config.webhook, seed=seed)
         self._account = Account(self.config, seed=seed, witness=self.webhooks)
+        self.mailbox = Mailbox(self.deliver, seed=seed)
         self._endpoints = Endpoints(self._account, self.config)
         self._faults = FaultSet(self.config.faults, seed=seed)
         self._latency_rng = Random(f"latency {seed}")  # noqa: S311 - a simulation

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from urllib.parse import parse_qsl
 
 from .messages import SandboxRequest
 
 MOST = 999_999_999
 """The largest whole number and the most seconds in a query."""
 
+_MOST_FIELDS = 200
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{0,99})?([eE][+-]?[0-9]{1,3})?|\.[0-9]{1,99}", re.ASCII)
+
+
+ControlCall = Callable[[Mapping[str, object], Mapping[str, str]], object]
+"""Answers a control request, given the fields of its body and of its query."""
+
+ControlCalls = dict[tuple[str, str], ControlCall]
+"""Those who answer, by verb and name."""
 
 
 class ControlError(Exception):
@@ -42,6 +51,21 @@ def json_object(request: SandboxRequest) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError("the body is not a JSON object")
     return value
+
+
+def form_fields(request: SandboxRequest) -> dict[str, str]:
+    """Return the fields of a body that is a form; of several with one name the last.
+
+    Raises:
+        ValueError: It is no form in UTF-8, or has too many fields.
+    """
+    try:
+        text = request.body.decode()
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise ValueError(
+            f"the body is no form in UTF-8 with at most {_MOST_FIELDS} fields"
+        ) from None
 
 
 def text_of(body: Mapping[str, object], key: str) -> str | None:

@@ -13,6 +13,8 @@ from .guard import Guard
 from .openapi import description_routes
 from .page import PAGE_PATH, serve_page
 from .routing import Handler, Route, Routes
+from .sms_endpoint import SMS_PATH, SmsEndpoint
+from .twilio_api import TWILIO_PATH, TwilioApi
 
 
 def front_of(
@@ -41,6 +43,8 @@ def front_of(
         *description_routes(engine.config),
         Route(EVENTS_PATH, serve_events, static=True),
         Route(CONTROL_PATH + "*", SandboxControl(engine).handle),
+        Route(SMS_PATH, SmsEndpoint(engine).handle),
+        Route(TWILIO_PATH + "*", TwilioApi(engine).handle),
     ]
     # What the guard keeps away changes nothing, so nobody has to write it down.
     guarded = [

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from .activations import ActivationState, SandboxActivation
 from .engine import SandboxEngine
-from .fields import ControlError, number_of, text_of
+from .fields import ControlCalls, ControlError, number_of, text_of
 from .views import activation_row
 
 _LONGEST_DELAY = 86_400.0
@@ -21,9 +21,7 @@ class NumberControl:
 
     def __init__(self, engine: SandboxEngine) -> None:
         self._engine = engine
-        self.endpoints: dict[
-            tuple[str, str], Callable[[Mapping[str, object], Mapping[str, str]], object]
-        ] = {
+        self.endpoints: ControlCalls = {
             ("POST", "deliver"): self._deliver,
             ("POST", "drop"): self._drop,
             ("POST", "end"): self._end,

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 
 from .engine import SandboxEngine
-from .fields import ControlError, check_known, integer_of, last_of, notation_of, number_of, text_of
+from .fields import (
+    ControlCalls,
+    ControlError,
+    check_known,
+    integer_of,
+    last_of,
+    notation_of,
+    number_of,
+    text_of,
+)
 from .webhook_config import WebhookConfig
 from .webhooks import shown
 
@@ -22,9 +31,7 @@ class WebhookControl:
 
     def __init__(self, engine: SandboxEngine) -> None:
         self._engine = engine
-        self.endpoints: dict[
-            tuple[str, str], Callable[[Mapping[str, object], Mapping[str, str]], object]
-        ] = {
+        self.endpoints: ControlCalls = {
             ("GET", "webhook"): self._get,
             ("PUT", "webhook"): self._put,
             ("DELETE", "webhook"): self._delete,

@@ -232,6 +232,7 @@ async def test_sandbox_posts_webhooks(start: Any) -> None:
         ("--webhook-url", "http://127.0.0.1/x", "--webhook-secret", "x"),
         ("--webhook-url", "http://127.0.0.1/x", "--webhook-fault", "lost"),
         ("--webhook-fault", "loss"),
+        ("--twilio-account", "ACme"),
     ],
 )
 async def test_sandbox_with_bad_options(run: Run, arguments: tuple[str, ...]) -> None:

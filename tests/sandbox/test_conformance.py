@@ -32,6 +32,7 @@ from papsms_async.sandbox import (
     answers,
 )
 from papsms_async.sandbox.catalogue import COUNTRIES
+from papsms_async.sandbox.mailbox import Via
 from papsms_async.sandbox.openapi import openapi_document
 from papsms_async.sandbox.server import SandboxServer
 
@@ -51,6 +52,9 @@ max-examples = {examples}
 database = "none"
 [auth.openapi.apiKey]
 bearer = "sandbox"
+[auth.openapi.twilio]
+username = "SK0123456789abcdef0123456789abcdef"
+password = "token"
 """
 
 
@@ -91,6 +95,10 @@ def strict() -> Json:
     some = ["loss", "late=0-30", "duplicate=2#3", "forged_code@0.5"]
     shapes["NewWebhook"]["properties"]["faults"] = fault_notation(some)
     shapes["NewWebhook"]["properties"]["url"] = {"enum": ["http://127.0.0.1:9/x", "http://[::1]/"]}
+    message = shapes["TwilioNewMessage"]
+    del message["properties"]["MessagingServiceSid"]  # without it somebody must be the sender
+    message["properties"]["From"]["pattern"] = "^[A-Z][A-Za-z0-9]{0,10}$"
+    message["required"].append("From")
     return found
 
 
@@ -210,6 +218,7 @@ async def test_the_service_is_as_described(tmp_path: Path) -> None:
     """Purchase, status, finish and countries, and what only looks at them, keep to the document."""
     engine, said = await campaign(tmp_path, "--exclude-path-regex", SWITCHES, examples=12)
     assert generated(said) > 300
+    assert {message.via for message in engine.mailbox} == set(Via)
     kinds = {charge.kind for charge in engine.charge_log}
     assert kinds >= {ChargeKind.PURCHASE, ChargeKind.COMPLETE, ChargeKind.CANCEL}
     seen = {(entry.route, entry.status) for entry in engine.request_log}

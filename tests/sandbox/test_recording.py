@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import base64
 import contextlib
 import json
 import math
@@ -308,6 +309,30 @@ def test_a_session_of_the_client_is_replayed() -> None:
     assert sum('"post"' in line for line in first) > 3
     assert sum('"settled"' in line and "503" in line for line in first) > 1
     assert replayed.compared > 12
+
+
+@pytest.mark.parametrize("accounts", [None, {"ACme": "s3cret-token-of-an-account"}])
+def test_messages_of_applications_are_replayed(accounts: dict[str, str] | None) -> None:
+    """What an application sends by Twilio's API is replayed, its account's token left out."""
+    session = Session(SandboxConfig(sms_delay="never", twilio_accounts=accounts))
+    session.buy()
+    body = b"To=%2B12015550100&From=Acme&Body=Your+code+is+4711"
+    statuses = []
+    for credentials in ("ACme:s3cret-token-of-an-account", "ACme:s3cret-of-others", "ACme:", "x"):
+        encoded = base64.b64encode(credentials.encode()).decode()
+        request = SandboxRequest(
+            "POST",
+            "/2010-04-01/Accounts/ACme/Messages.json",
+            {"Authorization": f"Basic {encoded}"},
+            body,
+        )
+        statuses.append(session.front.handle(request, session.now).status)
+        assert encoded not in session.text
+    session.send("POST", "/sandbox/sms", {"to": "+12015550100", "text": "Code 4712"}, key=None)
+    session.send("GET", "/_sandbox/messages")
+    assert statuses == [201, 201 if accounts is None else 401, 401, 401]
+    assert "s3cret" not in session.text
+    assert replay_lines(session.lines).difference is None
 
 
 # ---- what is written ----

@@ -7,6 +7,7 @@ from decimal import Decimal
 from ..control import CONTROL_PATH
 from ..feed import EVENTS_PATH
 from ..fields import MOST
+from .incoming import MESSAGE_CONTROLS
 from .parts import CONTROL_TAG, LAST, control, described, query, taken
 from .schemas import Json
 from .webhooks import WEBHOOK_CONTROLS
@@ -157,6 +158,7 @@ CONTROLS: dict[tuple[str, str], Json] = {
         },
         requestBody=taken("End", {"example": {"phone_number": "+14155550123", "state": "expired"}}),
     ),
+    **MESSAGE_CONTROLS,
     **WEBHOOK_CONTROLS,
     ("POST", "reset"): control(
         "reset",

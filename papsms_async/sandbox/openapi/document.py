@@ -11,7 +11,7 @@ from ..config import SandboxConfig
 from ..faults import KINDS
 from ..magic import OUTCOMES
 from ..webhook_faults import WEBHOOK_KINDS
-from . import control, service
+from . import control, incoming, service, twilio
 from .parts import CONTROL_TAG
 from .schemas import Json, Shapes, schemas
 from .webhooks import WEBHOOK_SCHEMAS
@@ -30,6 +30,12 @@ and `Allow`, an unknown path with 404.
 _SERVICE = """\
 The API as PapSMS documents it; where PapSMS is silent, this is what the sandbox assumes. Send the
 key as `Authorization: Bearer KEY`; it is `sandbox` unless the sandbox was started with another one.
+"""
+
+_INCOMING = """\
+An application under test sends its own messages to virtual numbers: it posts them here in place of
+its SMS provider. They arrive at once and count before any that the sandbox has in store; started
+with `--delay never` the sandbox sends none by itself. Neither API key nor limit is concerned.
 """
 
 _CONTROL = """\
@@ -83,6 +89,7 @@ def _document(shapes: Shapes) -> Json:
         "security": [{"apiKey": []}],
         "tags": [
             {"name": service.TAG, "description": _SERVICE},
+            {"name": incoming.TAG, "description": _INCOMING},
             {"name": CONTROL_TAG, "description": _CONTROL},
             {
                 "name": "Magic services",
@@ -105,13 +112,20 @@ def _document(shapes: Shapes) -> Json:
                 ),
             },
         ],
-        "paths": service.service_paths(shapes) | control.control_paths(),
+        "paths": service.service_paths(shapes)
+        | incoming.INCOMING_PATHS
+        | twilio.TWILIO_PATHS
+        | control.control_paths(),
         "webhooks": service.webhooks(),
         "components": {
-            "schemas": schemas(shapes) | WEBHOOK_SCHEMAS,
+            "schemas": schemas(shapes)
+            | incoming.INCOMING_SCHEMAS
+            | twilio.TWILIO_SCHEMAS
+            | WEBHOOK_SCHEMAS,
             "responses": service.RARE,
             "securitySchemes": {
-                "apiKey": {"type": "http", "scheme": "bearer", "description": "The API key."}
+                "apiKey": {"type": "http", "scheme": "bearer", "description": "The API key."},
+                "twilio": twilio.TWILIO_SCHEME,
             },
         },
     }

@@ -195,12 +195,18 @@ def _type(schema: Json) -> str:
 def _command(document: Json, path: str, method: str, operation: Json, origin: str) -> str:
     """Return a command line that asks for this."""
     words = ["curl", *(["-X", method.upper()] if method != "get" else [])]
-    if operation.get("security", document["security"]):
+    security = operation["security"] if "security" in operation else document["security"]
+    if {"apiKey": []} in security:
         words += ["-H", "Authorization: Bearer sandbox"]
+    elif security:
+        words += ["-u", "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:token"]
     for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
         example = next(iter(content["examples"].values()))["value"]
         if media_type == JSON_TYPE:
             words += ["--json", answers.dump(example).decode()]
+            break
+        for name, value in example.items():
+            words += ["--data-urlencode", f"{name}={value}"]
     for one in operation.get("parameters", ()):
         if one["in"] == "path":
             path = path.replace("{" + one["name"] + "}", one["example"])

@@ -12,6 +12,7 @@ from ..fields import MOST
 from .schemas import Json, ref
 
 JSON_TYPE = "application/json"
+FORM_TYPE = "application/x-www-form-urlencoded"
 CONTROL_TAG = "Control"
 
 _CONTROL_MEANINGS = {
@@ -64,12 +65,16 @@ def answered(description: str, schema: str, examples: Mapping[str, object], **mo
     }
 
 
-def taken(schema: str, examples: Mapping[str, object], *, required: bool = True) -> Json:
-    """Describe a JSON body that an endpoint takes."""
-    return {
-        "required": required,
-        "content": {JSON_TYPE: {"schema": ref(schema), "examples": named(examples)}},
-    }
+def taken(
+    schema: str,
+    examples: Mapping[str, object],
+    *,
+    required: bool = True,
+    media_types: tuple[str, ...] = (JSON_TYPE,),
+) -> Json:
+    """Describe a body that an endpoint takes, as JSON or as it says."""
+    content = {"schema": ref(schema), "examples": named(examples)}
+    return {"required": required, "content": dict.fromkeys(media_types, content)}
 
 
 def refused(

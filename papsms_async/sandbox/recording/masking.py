@@ -1,6 +1,7 @@
 """Takes out of a session what a recording must not hold: keys, and the secrets of webhooks.
 
-Where a key is expected (``Authorization``) a stand-in takes its place, whatever was there. A key
+Where a key is expected (``Authorization``) a stand-in takes its place, whatever was there; of a
+Twilio account the token is replaced. A key
 that somebody put where it does not belong (a query, a body) is overwritten by as many other
 characters, so that lengths stay as they were; that goes for keys of sixteen characters and more:
 shorter ones may be ordinary words, and are no real keys. Of a webhook's URL the path is a secret.
@@ -8,6 +9,7 @@ shorter ones may be ordinary words, and are no real keys. Of a webhook's URL the
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable
 from urllib.parse import urlsplit
@@ -18,12 +20,14 @@ from ..config import SandboxConfig
 from ..control import CONTROL_PATH
 from ..messages import SandboxReply, SandboxRequest
 from ..routing import path_of
+from ..twilio_api import basic_credentials
 from ..webhook_config import SECRET_PREFIX, WebhookConfig, check_webhook_url
 
 KEPT_HEADERS = ("Authorization", "Content-Type")
 """The headers of a request that its answer depends on."""
 
 _UNKNOWN = "unknown"
+_TOKEN = "token"  # noqa: S105 - stands for one
 _SHORTEST = 16
 _WEBHOOK_PATH = CONTROL_PATH + "webhook"
 _SECRET = SECRET_PREFIX + "A" * 32
@@ -48,8 +52,15 @@ class Masks:
             secret = None if webhook.secret is None else _SECRET
             webhook = attrs.evolve(webhook, url=self._url(webhook.url), secret=secret)
         limits = {self._names[k]: v for k, v in config.key_limits.items() if k in self._names}
+        self._accounts = config.twilio_accounts
         self.config: SandboxConfig = attrs.evolve(
-            config, api_keys=self._names.values(), key_limits=limits, webhook=webhook
+            config,
+            api_keys=self._names.values(),
+            key_limits=limits,
+            twilio_accounts=None
+            if self._accounts is None
+            else dict.fromkeys(self._accounts, _TOKEN),
+            webhook=webhook,
         )
 
     def mask(
@@ -57,7 +68,7 @@ class Masks:
     ) -> tuple[SandboxRequest, SandboxReply]:
         """Return a request and its answer as they may be recorded."""
         given = (request.header("Authorization") or "").strip()
-        words = {*self._names, *given.split()}
+        words = {*self._names, *given.split(), *(basic_credentials(given) or ())[1:]}
         secrets = sorted((w for w in words if len(w) >= _SHORTEST), key=len, reverse=True)
         headers = {
             name: _overwritten(value, secrets)
@@ -83,8 +94,20 @@ class Masks:
         if not given:
             return ""
         scheme, _, key = given.partition(" ")
+        if scheme.lower() == "basic":
+            return self._basic(given)
         name = self._names.get(key.strip(), _UNKNOWN) if scheme.lower() == "bearer" else _UNKNOWN
         return f"Bearer {name}"
+
+    def _basic(self, given: str) -> str:
+        """Return credentials of the Twilio API with a stand-in for the token."""
+        credentials = basic_credentials(given)
+        if credentials is None:
+            return f"Basic {_UNKNOWN}"
+        user, token = credentials
+        fits = self._accounts is None or self._accounts.get(user) == token
+        shown = f"{user}:{_TOKEN if fits else _UNKNOWN}"
+        return f"Basic {base64.b64encode(shown.encode()).decode()}"
 
     def _webhook(self, body: bytes) -> bytes:
         """Return a webhook's settings without secrets; wrong ones stay wrong in the same way."""

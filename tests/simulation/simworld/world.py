@@ -17,7 +17,6 @@ import attrs
 from papsms_async import ActivationManager, Budget, PapSMSClient, RateLimit, poller
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.ledger import LedgerEntry, MemoryLedger
-from papsms_async.pricing import Quote, Reason
 from papsms_async.sandbox import SandboxEngine
 from papsms_async.statistics import ManagerStatistics
 from papsms_async.testing import VirtualTimeLoop
@@ -110,10 +109,10 @@ class OddPrices:
     def __init__(self) -> None:
         self._looks = 0
 
-    def quote(self, *groups: object, **numbers: object) -> Quote:
+    def price(self, *groups: object, **numbers: object) -> float:
         """Return some price."""
         self._looks += 1
-        return Quote(float(self._looks // 3), Reason.BALANCE, calm=self._looks % 5 == 0)
+        return float(self._looks // 3)
 
 
 @contextmanager
@@ -180,7 +179,7 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
     )
     seen.max_in_flight = manager.max_in_flight
     if plan.rough is not None:
-        manager._parts.market._controller = OddPrices()  # type: ignore[assignment]
+        manager._parts.poller._controller = OddPrices()  # type: ignore[assignment]
         manager._parts.poller._interval = plan.look_every
     _listen(manager, seen, road)
     ended = asyncio.Event()
