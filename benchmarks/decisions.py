@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 
-from papsms_async.delays import DelayLaw, DelayModel
+from papsms_async.delays import DelayLaw
+from papsms_async.learning import DelayModel
 from papsms_async.polling import InFlight, PriceController, age_histogram, poll_plan
 
 KIND = ("whatsapp", "us")

@@ -17,10 +17,10 @@ from typing import Any
 
 import attrs
 
-from papsms_async.delays import MAX_KEYS, DelayModel
 from papsms_async.errors import LedgerError
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.evidence import Evidence, Key, news
+from papsms_async.learning import MAX_KEYS, DelayModel
 from papsms_async.ledger import DelayStore
 
 _log = logging.getLogger("papsms_async")

@@ -36,7 +36,7 @@ from papsms_async.errors import (
     TransportError,
 )
 from papsms_async.protocol import WireAnswer, WireRequest, quota_hint
-from papsms_async.quota import Permit, Quota
+from papsms_async.quota import Permit, Quota, Ticket
 from papsms_async.transport import Transport
 
 T = TypeVar("T")
@@ -55,10 +55,13 @@ class Rank(IntEnum):
 
     URGENT = 0
     """A finish that has waited as long as it may, or the last look for an SMS."""
-    POLL = 1
-    """A status call that is due, or that a caller awaits: waiting costs somebody time."""
+    CALM_FINISH = 1
+    """A finish while permits are cheap: what is done now is not in the way later."""
+    POLL = 2
+    """A status call that is due: waiting costs somebody time."""
     CALL = 2
-    """Any other call that a caller awaits."""
+    """Any other call that a caller awaits. Of the same rank as polls, so that the earlier goes
+    first and neither starves the other."""
     BULK_POLL = 3
     """A status call that is due, of one among many; and an interactive purchase."""
     FINISH = 4
@@ -157,6 +160,8 @@ class Dispatcher:
         self._keys = keys
         self._timeout = timeout
         self._attempts = attempts
+        self._calm = False
+        self._finishes: dict[Ticket, float] = {}
         # Jitter, not a secret.
         self._rng = rng or random.Random()  # noqa: S311
 
@@ -243,14 +248,33 @@ class Dispatcher:
 
     async def _permit(self, rank: Rank, due: float | None, urgent_at: float | None) -> Permit:
         loop = asyncio.get_running_loop()
-        ticket = self.quota.enqueue((rank, loop.time() if due is None else due))
+        due = loop.time() if due is None else due
+        finish = rank is Rank.FINISH
+        if finish and self._calm:
+            rank = Rank.CALM_FINISH
+        ticket = self.quota.enqueue((rank, due))
         if urgent_at is None:
             return await ticket
-        alarm = loop.call_at(urgent_at, lambda: ticket.reprioritise((Rank.URGENT, urgent_at)))
+        if finish:
+            self._finishes[ticket] = due
+        alarm = loop.call_at(urgent_at, self._hasten, ticket, urgent_at)
         try:
             return await ticket
         finally:
             alarm.cancel()
+            self._finishes.pop(ticket, None)
+
+    def _hasten(self, ticket: Ticket, urgent_at: float) -> None:
+        self._finishes.pop(ticket, None)
+        ticket.reprioritise((Rank.URGENT, urgent_at))
+
+    def be_calm(self, calm: bool) -> None:
+        """Tell whether permits are cheap now: finishes then go before polls, else behind them."""
+        if calm is not self._calm:
+            self._calm = calm
+            rank = Rank.CALM_FINISH if calm else Rank.FINISH
+            for ticket, due in self._finishes.items():
+                ticket.reprioritise((rank, due))
 
     async def _attempt(
         self,

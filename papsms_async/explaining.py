@@ -14,9 +14,9 @@ from datetime import datetime
 import attrs
 
 from papsms_async.decisions import Contender, Decision, DecisionKind, LawSummary
-from papsms_async.delays import DelayModel
 from papsms_async.dispatcher import Rank
 from papsms_async.events import EventHub, EventKind, VerificationEvent
+from papsms_async.learning import DelayModel
 from papsms_async.models import VerificationRequest
 from papsms_async.polling import index
 from papsms_async.quota import Quota

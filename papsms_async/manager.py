@@ -72,6 +72,9 @@ class ActivationManager:
         budget: What may be spent at most; ``None`` for no bound.
         webhook: Takes webhooks, so that SMS need not be polled for; see `WebhookReceiver`. Polling
             stays as a safety net, and takes over when webhooks stop coming.
+        objective: What matters while more is wanted than the limit allows: ``"latency"``, SMS seen
+            soon; ``"throughput"``, many completions; ``"balanced"``, between them; or the price of
+            a request in bulk, in seconds of waiting that it must save (3 is quick, 100 is sparing).
         tenant_limits: What each tenant may do: one value for all, or a function of the tenant's
             name. Counted in the ledger, so also across processes.
         tenant_weights: How tenants share the purchases of one priority while they wait for them: a
@@ -98,6 +101,7 @@ class ActivationManager:
         database: str | Ledger | None = None,
         budget: Budget | None = None,
         webhook: WebhookReceiver | None = None,
+        objective: str | float = "balanced",
         tenant_limits: TenantLimits | Callable[[str], TenantLimits | None] | None = None,
         tenant_weights: TenantWeights | None = None,
         explain: bool = False,
@@ -141,6 +145,7 @@ class ActivationManager:
             tenant_weights=tenant_weights,
             webhook=webhook,
             explain=explain,
+            objective=objective,
             rng=rng,
             check_open=self._require_open,
         )
@@ -427,7 +432,7 @@ class ActivationManager:
             refunds_expected=money.refunds_expected,
             refunded=money.refunded,
             unknown=money.unknown,
-            price=self._parts.poller.price,
+            price=self._parts.market.price,
             permits=dict(self._shared.explainer.permits),
             decisions=self._shared.explainer.recent,
             quota=self.client.quota.statistics(),

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from papsms_async.client import PapSMSClient
 from papsms_async.delay_keeper import DelayKeeper
-from papsms_async.delays import DelayModel
 from papsms_async.errors import LedgerError
 from papsms_async.explaining import View
 from papsms_async.hearing import Hearing
+from papsms_async.learning import DelayModel
 from papsms_async.live import RELEASE_TASK, LiveNumbers
+from papsms_async.market import Market
+from papsms_async.models import VerificationRequest
 from papsms_async.poller import Poller
 from papsms_async.purchase_line import TenantWeights
 from papsms_async.purchasing import Purchasing
@@ -42,6 +44,7 @@ class Parts:
         tenant_weights: Shares of tenants among purchases of equal priority.
         webhook: Takes webhooks; ``None`` for none.
         explain: Whether each permit is explained.
+        objective: What is wanted of the permits.
         rng: Randomness of pauses and of intent ids; ``None`` for chance.
         check_open: Raises where the manager is not open.
 
@@ -59,6 +62,7 @@ class Parts:
         tenant_weights: TenantWeights | None,
         webhook: WebhookReceiver | None,
         explain: bool,
+        objective: str | float,
         rng: random.Random | None,
         check_open: Callable[[], None],
     ) -> None:
@@ -81,17 +85,20 @@ class Parts:
         )
         delays = DelayModel.for_timeout(sms_timeout)
         self.keeper = DelayKeeper(delays, shared.ledger.delays, clock=shared.clock)
-        self.poller = Poller(
+        self.market = Market(
             dispatcher,
-            self.tasks,
-            shared,
-            delays=delays,
+            delays,
             supply=supply,
             max_in_flight=max_in_flight,
             sms_timeout=sms_timeout,
+            objective=objective,
         )
-        self.poller.line = lambda: (self.purchasing.line, self.endless > 0)
-        self.desk.poller = self.poller
+        self.market.line = self._line
+        self.desk.market = self.market
+        self.poller = Poller(
+            dispatcher, self.tasks, shared, delays=delays, market=self.market, supply=supply
+        )
+        self.purchasing.places.on_change = self.poller.line_changed
         self.hearing = (
             None if webhook is None else Hearing(webhook, self.poller, self.tasks, shared)
         )
@@ -105,7 +112,7 @@ class Parts:
                 clock=shared.clock,
                 delays=delays,
                 quota=client.quota,
-                price=lambda: (self.poller.price, None),
+                price=lambda: (self.market.quote.price, self.market.quote.reason.value),
                 lines=self._lines,
                 sms_timeout=sms_timeout,
             )
@@ -128,6 +135,10 @@ class Parts:
     def _lines(self) -> tuple[int, int, int]:
         """Return how many purchases are in line, polls wait for a permit, finishes are owed."""
         return len(self.purchasing.places), self.poller.due, len(self.desk.owed)
+
+    def _line(self) -> tuple[Collection[VerificationRequest], bool]:
+        endless = self.endless > 0 and self.purchasing.places.free_places > 0
+        return self.purchasing.buyable, endless
 
     async def open(self) -> None:
         """Open the ledger, take up what was learned, begin to renew leases and to take webhooks.

@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -32,7 +30,7 @@ import anyio
 import attrs
 
 from papsms_async.decisions import DecisionKind
-from papsms_async.delays import DelayLaw, DelayModel
+from papsms_async.delays import DelayLaw
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import (
     AccountError,
@@ -43,14 +41,11 @@ from papsms_async.errors import (
 )
 from papsms_async.events import EventKind
 from papsms_async.explaining import Look
+from papsms_async.learning import DelayModel
 from papsms_async.lifecycle import Event, State
-from papsms_async.models import ActivationStatus, Priority, Sms, Status, VerificationRequest
-from papsms_async.polling import (
-    InFlight,
-    PriceController,
-    age_histogram,
-    poll_plan,
-)
+from papsms_async.market import Market, plan_timeout
+from papsms_async.models import ActivationStatus, Priority, Sms, Status
+from papsms_async.polling import poll_plan
 from papsms_async.protocol import read_status, status_request
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
@@ -69,6 +64,8 @@ GRACE_SHARE = 0.1
 MISSES = 3
 """Polls in a row that may find no such activation before it is believed."""
 _RANKS = {Priority.INTERACTIVE: Rank.POLL, Priority.BULK: Rank.BULK_POLL}
+FEW = 500
+"""Up to so many in flight, the price is looked at whenever it may have changed."""
 _EPSILON = 1e-6
 
 
@@ -129,6 +126,8 @@ class _Watch:
         self.start = start
         self.timeout = timeout
         self.last = 0.0
+        # Age up to which the wait without SMS was learned from.
+        self.learned = 0.0
         self.failures = 0
         self.misses = 0
         self.looks: list[float] = []
@@ -149,10 +148,9 @@ class Poller:
         dispatcher: Sends the polls.
         tasks: Owns the tasks that polls run in.
         shared: What the manager's parts share.
+        delays: What is known of SMS delays.
+        market: What a permit costs.
         supply: Requests a second that the quota gives.
-        max_in_flight: Bound on activations in flight.
-        sms_timeout: Timeout of requests that name none, in seconds.
-        delays: What is known of SMS delays; a fresh model if ``None``.
     """
 
     def __init__(
@@ -161,33 +159,23 @@ class Poller:
         tasks: OwnedTasks,
         shared: Shared,
         *,
+        delays: DelayModel,
+        market: Market,
         supply: float,
-        max_in_flight: int,
-        sms_timeout: float,
-        delays: DelayModel | None = None,
     ) -> None:
-        self.delays = delays or DelayModel.for_timeout(sms_timeout)
-        self.line: Callable[[], tuple[Collection[VerificationRequest], bool]] = _empty_line
+        self.delays = delays
+        self.market = market
         self.net: Net | None = None
         self._dispatcher = dispatcher
         self._tasks = tasks
         self._shared = shared
-        self._supply = supply
-        self._sms_timeout = sms_timeout
-        self._controller = PriceController(max_in_flight=max_in_flight)
-        self._price = self._controller.price([], supply=supply)
         self._watches: dict[Tracked, _Watch] = {}
         self._laws: dict[tuple[str, str], DelayLaw] = {}
         self._in_line: set[asyncio.Task[None] | None] = set()
-        self._finishes = 0
+        self._news = False
         # A few looks at the price per time in which the quota gives a handful of permits.
         self._interval = min(1.0, max(0.05, 1.0 / supply))
         self._tick_alarm: asyncio.TimerHandle | None = None
-
-    @property
-    def price(self) -> float:
-        """Seconds of waiting that a request must save at the moment."""
-        return self._price
 
     @property
     def due(self) -> int:
@@ -198,10 +186,6 @@ class Poller:
     def watched(self) -> int:
         """How many activations wait for their SMS."""
         return len(self._watches)
-
-    def finish_waits(self, change: int) -> None:
-        """Tell that ``change`` more (or fewer) finishes wait for a permit."""
-        self._finishes += change
 
     def watch(self, tracked: Tracked, timeout: float) -> None:
         """Begin to look for the SMS of ``tracked``; a second call changes nothing.
@@ -263,10 +247,22 @@ class Poller:
             yield Waiting(watch.tracked, law, self._age(watch), watch.last)
 
     def replan(self) -> None:
-        """Plan every poll anew, because the net changed its mind."""
-        for watch in self._watches.values():
+        """Plan every poll anew: the price is another one, or the net changed its mind."""
+        for watch in tuple(self._watches.values()):
             if watch.failures == 0:
+                self._recall(watch)
                 self._schedule(watch)
+
+    def _recall(self, watch: _Watch) -> None:
+        """Take a poll back that still waits for its permit and is not due any more."""
+        task = watch.task
+        if (
+            task is not None
+            and task in self._in_line
+            and self._age(watch) < self._due(watch) - _EPSILON
+        ):
+            task.cancel()
+            watch.task = None
 
     def restart(self, tracked: Tracked, timeout: float) -> None:
         """The SMS was requested just now: count its age, and the timeout, from here."""
@@ -281,9 +277,6 @@ class Poller:
         """Nobody waits any more; a poll that waits for its permit is withdrawn."""
         watch = self._watches.get(tracked)
         if watch is not None:
-            age = self._age(watch)
-            if not tracked.wait_over.is_set() and watch.last > 0:
-                self._learn(watch, min(age, watch.last), arrived=False)
             self._drop(watch)
 
     def _age(self, watch: _Watch) -> float:
@@ -297,18 +290,21 @@ class Poller:
             return
         if watch.alarm is not None:
             watch.alarm.cancel()
+        age = max(self._due(watch), min(not_before, watch.timeout + watch.grace))
+        watch.alarm = asyncio.get_running_loop().call_at(
+            watch.start + age, self._launch, watch, watch.start + age
+        )
+
+    def _due(self, watch: _Watch) -> float:
+        """Return the age at which its next poll is due at the present price."""
         law, due = self._law(watch.tracked), None
         if self.net is not None:
             due = self.net.next_look(law, timeout=watch.timeout, last=watch.last)
         if due is None:
-            plan = poll_plan(law, self._price, plan_timeout(watch.timeout))
+            plan = poll_plan(law, self.market.price, plan_timeout(watch.timeout))
             due = plan.next_poll(watch.last)
         age = watch.timeout if due is None else min(due, watch.timeout)
-        age = min([age, *watch.looks])
-        age = max(age, min(not_before, watch.timeout + watch.grace))
-        watch.alarm = asyncio.get_running_loop().call_at(
-            watch.start + age, self._launch, watch, watch.start + age
-        )
+        return min([age, *watch.looks])
 
     def _launch(self, watch: _Watch, due: float) -> None:
         watch.alarm = None
@@ -405,6 +401,7 @@ class Poller:
                 await tracked.apply(SERVICE_END[Status(status.status)], reason="seen in its status")
             return
         watch.last = max(watch.last, asked_at)
+        self._learn_waiting(watch)
         if self.net is not None:
             self.net.answered(tracked, None, since=watch.start + watch.last)
         self._shared.publish(
@@ -467,6 +464,13 @@ class Poller:
 
     # Learning ------------------------------------------------------------------------------------
 
+    def _learn_waiting(self, watch: _Watch) -> None:
+        entry = watch.tracked.entry
+        self.delays.observe_waiting(
+            entry.service, entry.country, low=watch.learned, high=watch.last, at=self._now()
+        )
+        watch.learned = watch.last
+
     def _learn(self, watch: _Watch, age: float, *, arrived: bool) -> None:
         entry = watch.tracked.entry
         self.delays.observe(
@@ -474,8 +478,12 @@ class Poller:
             entry.country,
             age=age,
             arrived=arrived,
-            at=asyncio.get_running_loop().time(),
+            at=self._now(),
+            since=watch.learned,
         )
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _learn_arrival(self, watch: _Watch, sms: Sms) -> None:
         # Since the last poll without SMS and before now: that much is certain.
@@ -489,58 +497,53 @@ class Poller:
             if earliest <= high and latest >= low:
                 low, high = max(low, earliest), min(high, latest)
         entry = watch.tracked.entry
-        at = asyncio.get_running_loop().time()
         if high - low <= _EPSILON:
             self._learn(watch, high, arrived=True)
         else:
-            self.delays.observe_interval(entry.service, entry.country, low=low, high=high, at=at)
+            self.delays.observe_interval(
+                entry.service,
+                entry.country,
+                low=low,
+                high=high,
+                at=self._now(),
+                since=watch.learned,
+            )
 
     # The price -----------------------------------------------------------------------------------
+
+    def line_changed(self) -> None:
+        """Purchases came or went: the price may be another one."""
+        if self._watches and not self._news:
+            self._news = True
+            asyncio.get_running_loop().call_soon(self._look_at_news)
+
+    def _look_at_news(self) -> None:
+        self._news = False
+        # Thousands in flight don't feel one purchase more, and looking at them costs.
+        if self._watches and len(self._watches) < FEW:
+            self._revalue()
 
     def _ensure_tick(self) -> None:
         if self._tick_alarm is None:
             # With thousands in flight, looking less often costs nothing and saves much.
-            interval = self._interval * max(1.0, len(self._watches) / 500)
+            interval = self._interval * max(1.0, len(self._watches) / FEW)
             self._tick_alarm = asyncio.get_running_loop().call_later(interval, self._tick)
 
     def _tick(self) -> None:
         self._tick_alarm = None
-        if not self._watches:
-            return
-        self._ensure_tick()
-        requests, endless = self.line()
-        price = self._controller.price(
-            self._in_flight(requests),
-            supply=self._supply,
-            finishes=self._finishes,
-            due=len(self._in_line),
-            backlog=endless,
-        )
+        if self._watches:
+            self._ensure_tick()
+            self._revalue()
+
+    def _revalue(self) -> None:
+        now = asyncio.get_running_loop().time()
+        flying = ((self._law(w.tracked), w.timeout, now - w.start) for w in self._watches.values())
+        changed = self.market.update(flying, due=len(self._in_line))
         laws = {(w.tracked.entry.service, w.tracked.entry.country) for w in self._watches.values()}
         known = {pair: self.delays.law(*pair) for pair in laws}
-        if price != self._price or known != self._laws:
-            self._price, self._laws = price, known
+        if changed or known != self._laws:
+            self._laws = known
             self.replan()
-
-    def _in_flight(self, requests: Collection[VerificationRequest]) -> list[InFlight]:
-        ages: dict[tuple[DelayLaw, float], list[float]] = defaultdict(list)
-        waiting: Counter[tuple[DelayLaw, float]] = Counter()
-        now = asyncio.get_running_loop().time()
-        for watch in self._watches.values():
-            key = self._law(watch.tracked), plan_timeout(watch.timeout)
-            ages[key].append(now - watch.start)
-        for request in requests:
-            timeout = plan_timeout(request.sms_timeout or self._sms_timeout)
-            waiting[self.delays.law(request.service, request.country), timeout] += 1
-        return [
-            InFlight(
-                law,
-                timeout,
-                counts=age_histogram(ages.get((law, timeout), ()), timeout),
-                waiting=waiting[law, timeout],
-            )
-            for law, timeout in {**ages, **waiting}
-        ]
 
     def close(self) -> None:
         """Stop all timers; what is still watched stays undecided."""
@@ -549,13 +552,3 @@ class Poller:
             self._tick_alarm = None
         for watch in tuple(self._watches.values()):
             self._drop(watch)
-
-
-def plan_timeout(timeout: float) -> float:
-    """Return ``timeout`` rounded up to two digits, so that similar timeouts share plans."""
-    scale = 10.0 ** (math.floor(math.log10(timeout)) - 1)
-    return math.ceil(timeout / scale - 1e-9) * scale
-
-
-def _empty_line() -> tuple[Collection[VerificationRequest], bool]:
-    return (), False

@@ -1,11 +1,11 @@
-"""When to look for an SMS: poll plans, and the price that balances them with the quota.
+"""When to look for an SMS: the best ages to poll for a law of the delay and a price of a request.
 
 Theory of operation
 -------------------
-*Plan.* A poll costs `price` seconds: that much waiting it must save. For one law S of the delay
-and one timeout, the best ages to poll are those that minimise price times polls plus the seconds
-between an SMS and its detection. With V(l) the cost that is still to come for an activation last
-polled without SMS at age l,
+A poll costs `price` seconds: that much waiting it must save. For one law S of the delay and one
+timeout, the best ages to poll are those that minimise price times polls plus the seconds between
+an SMS and its detection. With V(l) the cost that is still to come for an activation last polled
+without SMS at age l,
 
     V(l) = min over u > l of  price + integral_l^u (u - t) dF(t) / S(l) + S(u) / S(l) * V(u),
     V(timeout) = 0,
@@ -20,74 +20,34 @@ slopes only fall and x only grows, so the lower envelope is kept as a queue and 
 is linear in the number of ages, not quadratic; and the best next age never falls as l grows, so
 that an age between two nodes of the grid is solved exactly.
 
-*Price.* One number for all activations, because a permit is worth the same to each. With little
-in flight it is near zero and activations are polled as often as is decent. It rises until what
-all in flight want to spend in the next while is what the quota gives. While purchases wait in
-line, each permit that is not spent on a poll buys, so the price is what the line loses by
-waiting, at most a level (`BULK_FACTOR`) at which an activation costs few polls. Lines are long in
-bulk and the level is what counts; in the tail the price falls by itself.
+The price itself is found in `papsms_async.pricing`.
 
-Source: Barlow, Hunter, Proschan, "Optimum checking
-procedures", 1963.
+Source: Barlow, Hunter, Proschan, "Optimum checking procedures", 1963.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
-from operator import mul
 
 import attrs
 
 from papsms_async.delays import DelayLaw
 
-__all__ = [
-    "AGE_BINS",
-    "BULK_FACTOR",
-    "PRICES",
-    "InFlight",
-    "PollPlan",
-    "PriceController",
-    "age_histogram",
-    "index",
-    "poll_plan",
-]
+__all__ = ["AGE_BINS", "PRICES", "PollPlan", "index", "poll_plan"]
 
-PRICES: tuple[float, ...] = tuple(2.0 ** (k / 2) for k in range(-10, 18))
+PRICES: tuple[float, ...] = tuple(2.0 ** (k / 2) for k in range(-30, 18))
 """The prices in use, seconds a request: a grid, two an octave, so that plans can be kept."""
-
-BULK_FACTOR = 4.0
-"""Price while purchases wait in line, in mean SMS delays: 64 s where the mean is 16 s.
-
-A compromise (benchmarks/scheduling.py, table "bulk price"): whoever has a line wants it to move.
-At 60 requests a minute it brings 15.1 completions a minute, each SMS seen 23 s after it came;
-1.75 would bring 14.7 and 16 s, 8 would bring 15.5 and 29 s.
-"""
-
-LINE_WEIGHT = 4.0
-"""A permit spent on a poll makes all in line wait for one permit longer; that wait counts so many
-times, because a line that moves on also shortens the whole. Chosen in the same simulation."""
-
-OVERLOAD = 1.5
-"""With purchases in line, polls may want this many times the supply before the price rises above
-bulk: what they want goes to them first and stops the buying, which heals a surplus. A price that
-rose at once would put polls off, leave the permits to purchases, and feed what it fights."""
-
-SPARE_PLACES = 1.35
-"""Places turn over so many times as fast as permits would fill them, at the bulk price: SMS come in
-clusters, and a permit that finds no free place is lost."""
 
 AGE_BINS = 24
 """Number of equal bins, from 0 to the timeout, in which activations in flight are counted."""
 
 STEPS = 240
-DECENT_GAP = 2.0
-"""The service asks for polls about every 2 s at most; less for timeouts under two minutes."""
+CLOSEST = 1.0
+"""Seconds between two polls of one activation at least; less for timeouts under two minutes."""
 
-HORIZON = 45.0
-HORIZON_SHARE = 0.375
 PLANS_KEPT = 1024
 
 
@@ -156,9 +116,9 @@ class PollPlan:
         cost = grid[best] * survival + self._intercepts[best]
         for u in range(high, low - 1, -1):
             value = grid[u] * survival + self._intercepts[u]
-            if value <= cost and grid[u] >= last + self._gap:
+            if value <= cost:
                 best, cost = u, value
-        due = grid[best]
+        due = min(max(grid[best], last + self._gap), self.timeout)
         return due if now is None else max(due, now)
 
     def expected_polls(self, age: float, horizon: float) -> float:
@@ -203,7 +163,7 @@ def poll_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
 @lru_cache(maxsize=PLANS_KEPT)
 def _cached_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
     grid = _grid(timeout)
-    gap = min(DECENT_GAP, timeout / 60)
+    gap = min(CLOSEST, timeout / 120)
     survivals = [law.survival(age) for age in grid]
     integrals = [law.integral(age) for age in grid]
     intercepts, best = _solve(grid, survivals, integrals, price, gap)
@@ -276,126 +236,3 @@ def _solve(
         best[node] = queue[front]
         intercepts[node] = (price - grid[node]) * x + value
     return intercepts, best
-
-
-@attrs.frozen
-class InFlight:
-    """Activations that share a law and a timeout.
-
-    Attributes:
-        law: their law of the SMS delay.
-        timeout: their timeout in seconds.
-        counts: how many wait for their SMS, per age bin (`age_histogram`).
-        waiting: purchases of this kind that wait in line.
-    """
-
-    law: DelayLaw
-    timeout: float
-    counts: tuple[int, ...] = attrs.field(default=(0,) * AGE_BINS)
-    waiting: int = 0
-
-
-def age_histogram(ages: Iterable[float], timeout: float) -> tuple[int, ...]:
-    """Count ages (seconds) into the `AGE_BINS`; those past the timeout into the last."""
-    counts = [0] * AGE_BINS
-    scale = AGE_BINS / timeout
-    for age in ages:
-        counts[max(0, min(AGE_BINS - 1, int(age * scale)))] += 1
-    return tuple(counts)
-
-
-class PriceController:
-    """Finds the price at which the activations in flight want what the quota gives.
-
-    It has neither clock nor memory: the same inputs give the same price, a higher one for more
-    demand or less supply.
-
-    Args:
-        max_in_flight: the caller's bound on activations in flight, None when there is none. With
-            few allowed, early polls are what frees a place, so the price in bulk stays low enough
-            to keep the places turning.
-        bulk_factor: price while purchases wait in line, in mean SMS delays.
-    """
-
-    def __init__(
-        self, *, max_in_flight: int | None = None, bulk_factor: float = BULK_FACTOR
-    ) -> None:
-        self.max_in_flight = max_in_flight
-        self.bulk_factor = bulk_factor
-
-    def price(
-        self,
-        groups: Sequence[InFlight],
-        *,
-        supply: float,
-        finishes: int = 0,
-        due: int = 0,
-        idle: float = 0.0,
-        backlog: bool = False,
-    ) -> float:
-        """Return the price, one of `PRICES`.
-
-        Args:
-            groups: the activations in flight and the purchases that wait, by law and timeout.
-            supply: requests a second that the quota gives.
-            finishes: finishes that wait for a permit.
-            due: polls that are due and wait for a permit.
-            idle: permits that lie idle now.
-            backlog: more purchases will follow than the groups count, as with an endless input.
-        """
-        weights = [sum(group.counts) + group.waiting for group in groups]
-        total = sum(weights)
-        if not total or supply <= 0:
-            return PRICES[0]
-        shares = [weight / total for weight in weights]
-        timeout = sum(s * group.timeout for s, group in zip(shares, groups, strict=True))
-        horizon = min(HORIZON, HORIZON_SHARE * timeout)
-        available = supply * horizon + idle - finishes - due
-        balance = _first(lambda k: _wanted(groups, k, horizon) <= available)
-        waiting = sum(group.waiting for group in groups)
-        if not waiting and not backlog:
-            return PRICES[balance]
-        mean_delay = sum(
-            s * group.law.mean_delay(group.timeout) for s, group in zip(shares, groups, strict=True)
-        )
-        price = _nearest(self.bulk_factor * mean_delay)
-        if not backlog:
-            price = min(price, max(balance, _nearest(LINE_WEIGHT * waiting / supply)))
-        if self.max_in_flight is not None:
-            price = min(price, _turnover(groups, shares, supply, self.max_in_flight))
-        available = OVERLOAD * supply * horizon - due
-        return PRICES[max(price, _first(lambda k: _wanted(groups, k, horizon) <= available))]
-
-
-def _first(holds: Callable[[int], bool]) -> int:
-    """Return the first price (position) for which a condition, then true for all higher, holds."""
-    return min(bisect_left(range(len(PRICES)), True, key=holds), len(PRICES) - 1)
-
-
-def _nearest(price: float) -> int:
-    """Return the position in `PRICES` that is nearest by ratio."""
-    return _first(lambda k: PRICES[k] * 2**0.25 >= price)
-
-
-def _wanted(groups: Sequence[InFlight], k: int, horizon: float) -> float:
-    """Return the polls that those in flight want in the next `horizon` seconds at a price."""
-    return sum(
-        sum(map(mul, group.counts, poll_plan(group.law, PRICES[k], group.timeout).demand(horizon)))
-        for group in groups
-    )
-
-
-def _turnover(
-    groups: Sequence[InFlight], shares: Sequence[float], supply: float, places: int
-) -> int:
-    """Return the highest price at which `places` turn over fast enough to use the supply."""
-
-    def starves(k: int) -> bool:
-        duration = requests = 0.0
-        for share, group in zip(shares, groups, strict=True):
-            plan = poll_plan(group.law, PRICES[k], group.timeout)
-            duration += share * plan.mean_duration
-            requests += share * (2 + plan.mean_polls)
-        return SPARE_PLACES * supply * duration > places * requests
-
-    return max(0, bisect_left(range(len(PRICES)), True, key=starves) - 1)

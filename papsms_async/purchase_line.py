@@ -105,6 +105,9 @@ class Buyer:
 class PurchaseLine:
     """The line of one manager.
 
+    Attributes:
+        on_change: Called when somebody came, went, bought, or left a place.
+
     Args:
         quota: Gives the permits.
         tasks: Owns the task that waits for one.
@@ -150,6 +153,7 @@ class PurchaseLine:
         self._again: OrderedDict[Buyer, None] = OrderedDict()
         self._ticket: Ticket | None = None
         self._rank = Rank.PURCHASE
+        self.on_change: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
         return f"<PurchaseLine waiting={len(self)} free={self._free}/{self._places}>"
@@ -240,6 +244,7 @@ class PurchaseLine:
 
     def _refresh(self) -> None:
         """Have a ticket just when somebody can go, of the rank that the line has now."""
+        self.on_change()
         if self._first() is None:
             if self._ticket is not None:
                 self._ticket.withdraw()

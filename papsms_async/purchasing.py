@@ -8,6 +8,7 @@ import random
 import uuid
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 from papsms_async.client import purchase_error
 from papsms_async.decisions import DecisionKind
@@ -119,6 +120,14 @@ class Purchasing:
     def line(self) -> list[VerificationRequest]:
         """What waits to be bought."""
         return [order.request for order in self._orders if not order.on_wire]
+
+    @property
+    def buyable(self) -> list[VerificationRequest]:
+        """What of it has, or could have, a place among the activations in flight."""
+        waiting = [order for order in self._orders if not order.on_wire]
+        placed = [order.request for order in waiting if order.buyer.has_place]
+        others = (order.request for order in waiting if not order.buyer.has_place)
+        return [*placed, *islice(others, self.places.free_places)]
 
     def close(self) -> None:
         """Buy nothing more; purchases that are not on the wire yet end with an error."""

@@ -30,8 +30,9 @@ from papsms_async.errors import (
 from papsms_async.events import EventKind
 from papsms_async.ledger import LedgerConflictError
 from papsms_async.lifecycle import Effect, Event, IllegalEventError, State
+from papsms_async.market import Market
 from papsms_async.models import ActivationStatus, FinishStatus, Status
-from papsms_async.poller import SERVICE_END, Poller
+from papsms_async.poller import SERVICE_END
 from papsms_async.protocol import finish_request, read_finish, read_status, status_request
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
@@ -70,7 +71,7 @@ class ReleaseDesk:
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
         self._owed: dict[str, Tracked] = {}
         self._hurry = anyio.Event()
-        self.poller: Poller | None = None
+        self.market: Market | None = None
 
     @property
     def owed(self) -> tuple[Tracked, ...]:
@@ -90,8 +91,8 @@ class ReleaseDesk:
     async def _settle(self, tracked: Tracked) -> None:
         failures = 0
         cut = False
-        if self.poller is not None:
-            self.poller.finish_waits(+1)
+        if self.market is not None:
+            self.market.finish_waits(+1)
         try:
             while tracked.entry.is_owed or tracked.is_behind:
                 effects, pause = await self._next_try(tracked, failures)
@@ -114,8 +115,8 @@ class ReleaseDesk:
         except IllegalEventError:
             _log.exception("activation %s is in a state of its own", tracked.entry.activation_id)
         finally:
-            if self.poller is not None:
-                self.poller.finish_waits(-1)
+            if self.market is not None:
+                self.market.finish_waits(-1)
             if not cut:
                 del self._owed[tracked.entry.intent_id]
             # Nobody need wait for it any longer, whether it is finished or driven elsewhere.

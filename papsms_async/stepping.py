@@ -20,8 +20,9 @@ from papsms_async.handover import owner_of
 from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import OPEN, Event, State
+from papsms_async.market import plan_timeout
 from papsms_async.models import Status
-from papsms_async.poller import SERVICE_END, Poller, plan_timeout
+from papsms_async.poller import SERVICE_END, Poller
 from papsms_async.polling import poll_plan
 from papsms_async.protocol import read_status, status_request
 from papsms_async.recovery import request_of
@@ -146,6 +147,6 @@ class Stepper:
             return 0.0
         entry = tracked.entry
         law = self._poller.delays.law(entry.service, entry.country)
-        plan = poll_plan(law, self._poller.price, plan_timeout(self._sms_timeout))
+        plan = poll_plan(law, self._poller.market.price, plan_timeout(self._sms_timeout))
         due = plan.next_poll(age)
         return (self._sms_timeout if due is None else min(due, self._sms_timeout)) - age

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from papsms_async import VerificationRequest
 from papsms_async.decisions import Contender, Decision, DecisionKind, LawSummary
-from papsms_async.delays import DelayLaw, DelayModel
+from papsms_async.delays import DelayLaw
+from papsms_async.learning import DelayModel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

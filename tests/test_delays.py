@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papsms_async import delays
-from papsms_async.delays import COLD_START, EDGES, DelayLaw, DelayModel
+from papsms_async import learning
+from papsms_async.delays import COLD_START, EDGES, DelayLaw
+from papsms_async.learning import DelayModel
 
 laws = st.lists(
     st.floats(0.0, 2.0, allow_subnormal=False), min_size=len(EDGES), max_size=len(EDGES)
@@ -246,12 +247,59 @@ def test_thin_pairs_lean_on_service_then_on_everything() -> None:
 
 
 def test_shrinkage_has_its_limits() -> None:
-    """A heavy prior keeps the cold start, a feather-light one follows the data alone."""
+    """A heavy prior keeps to smooth laws, a feather-light one follows the data alone."""
     heavy, light = DelayModel(kappa=1e7), DelayModel(kappa=1e-6)
     for model in (heavy, light):
-        feed(model, arrivals(3.0, 0.3, 0.0, seed=9), 200, timeout=120.0)
-    assert gap(heavy.law(*KIND), COLD_START, 120.0) < 1e-3
-    assert light.law(*KIND).survival(12.0) < 1e-3
+        for number in range(200):
+            # Half of them at 4 s, half at 40 s: no smooth law has that.
+            age = (4.0, 40.0)[number % 2]
+            model.observe(*KIND, age=age, arrived=True, at=float(number))
+    between = [
+        law.survival(8.0) - law.survival(30.0) for law in (light.law(*KIND), heavy.law(*KIND))
+    ]
+    assert between[0] < 1e-3
+    assert between[1] > 0.2
+
+
+def test_few_observations_make_no_noise() -> None:
+    """A dozen SMS move the law towards their median and leave it smooth: no bin is empty."""
+    model = DelayModel()
+    feed(model, arrivals(30.0, 0.6, 0.0, seed=12), 12, timeout=120.0)
+    law = model.law(*KIND)
+    assert 0.3 < law.survival(30.0) < 0.7
+    busy = [h for edge, h in zip(EDGES, law.hazards, strict=True) if 10.0 < edge < 80.0]
+    assert max(busy) < 4 * min(busy)
+
+
+def test_polls_teach_what_a_whole_wait_does() -> None:
+    """A wait that is told poll by poll ends in the law that it has when told at once."""
+    at_once, by_polls = DelayModel(), DelayModel()
+    source = arrivals(12.0, 0.8, 0.08, seed=13)
+    for number in range(100):
+        delay, at = next(source), float(number)
+        age, arrived = min(delay, 120.0), delay <= 120.0
+        at_once.observe(*KIND, age=age, arrived=arrived, at=at)
+        half = age / 2
+        by_polls.observe_waiting(*KIND, low=0.0, high=half, at=at)
+        by_polls.observe(*KIND, age=age, arrived=arrived, at=at, since=half)
+    assert gap(at_once.law(*KIND), by_polls.law(*KIND), 120.0) < 0.01
+
+
+def test_what_is_in_flight_corrects_what_was_heard_first() -> None:
+    """The quick ones are heard of first; the others' waiting so far keeps the law from believing
+    that all are quick."""
+    naive, told = DelayModel(), DelayModel()
+    source = arrivals(20.0, 0.8, 0.0, seed=14)
+    for _ in range(200):
+        delay = next(source)
+        for model in (naive, told):
+            if delay <= 10.0:
+                model.observe(*KIND, age=delay, arrived=True, at=0.0)
+        if delay > 10.0:
+            told.observe_waiting(*KIND, low=0.0, high=10.0, at=0.0)
+    truth = DelayLaw.lognormal(20.0, 0.8, 0.0).survival(10.0)
+    assert told.law(*KIND).survival(10.0) == pytest.approx(truth, abs=0.05)
+    assert naive.law(*KIND).survival(10.0) < 0.2
     with pytest.raises(ValueError, match="kappa"):
         DelayModel(kappa=0.0)
 
@@ -279,7 +327,7 @@ def test_another_prior_may_be_given() -> None:
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many pairs are seen, the oldest are dropped; the sum of all is kept."""
-    monkeypatch.setattr(delays, "MAX_KEYS", 10)
+    monkeypatch.setattr(learning, "MAX_KEYS", 10)
     model = DelayModel()
     for number in range(200):
         model.observe(f"s{number}", "us", age=60.0, arrived=True, at=0.0)
@@ -291,7 +339,7 @@ def test_counts_survive_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Putting the counts back to scale, which a long run needs, changes no law."""
     one, other = DelayModel(), DelayModel()
     feed(one, arrivals(12.0, 0.8, 0.08, seed=11), 800, timeout=120.0)
-    monkeypatch.setattr(delays, "_RESCALE_ABOVE", 1.5)
+    monkeypatch.setattr(learning, "_RESCALE_ABOVE", 1.5)
     feed(other, arrivals(12.0, 0.8, 0.08, seed=11), 800, timeout=120.0)
     assert one.law(*KIND).hazards == pytest.approx(other.law(*KIND).hazards, rel=1e-9)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from papsms_async.delays import EDGES, DelayModel
+from papsms_async.delays import EDGES
 from papsms_async.evidence import (
     FORGOTTEN_AFTER,
     HALF_LIFE_OBSERVATIONS,
@@ -19,6 +19,7 @@ from papsms_async.evidence import (
     merged,
     news,
 )
+from papsms_async.learning import DelayModel
 
 KEYS = [("whatsapp", "us"), ("whatsapp", "gb"), ("telegram", "us")]
 # What activations lived through: whose, the age, whether the SMS came, and the pause before.

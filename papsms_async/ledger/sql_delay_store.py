@@ -10,8 +10,9 @@ from sqlalchemy import Connection, RowMapping, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from papsms_async.delays import EDGES, MAX_KEYS
+from papsms_async.delays import EDGES
 from papsms_async.evidence import FORGOTTEN_AFTER, Evidence, Key, merged
+from papsms_async.learning import MAX_KEYS
 from papsms_async.ledger.database import Database
 from papsms_async.ledger.delay_store import aged, instant_of, log_unreadable
 from papsms_async.ledger.schema import DELAYS

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select
 
-from papsms_async.delays import EDGES, DelayModel
+from papsms_async.delays import EDGES
 from papsms_async.evidence import FORGOTTEN_AFTER, Evidence, merged
+from papsms_async.learning import DelayModel
 from papsms_async.ledger import Ledger
 from papsms_async.ledger.schema import DELAYS
 

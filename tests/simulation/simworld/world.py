@@ -17,6 +17,7 @@ import attrs
 from papsms_async import ActivationManager, Budget, PapSMSClient, RateLimit, poller
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.ledger import LedgerEntry, MemoryLedger
+from papsms_async.pricing import Quote, Reason
 from papsms_async.sandbox import SandboxEngine
 from papsms_async.statistics import ManagerStatistics
 from papsms_async.testing import VirtualTimeLoop
@@ -109,10 +110,10 @@ class OddPrices:
     def __init__(self) -> None:
         self._looks = 0
 
-    def price(self, *groups: object, **numbers: object) -> float:
+    def quote(self, *groups: object, **numbers: object) -> Quote:
         """Return some price."""
         self._looks += 1
-        return float(self._looks // 3)
+        return Quote(float(self._looks // 3), Reason.BALANCE, calm=self._looks % 5 == 0)
 
 
 @contextmanager
@@ -179,7 +180,7 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
     )
     seen.max_in_flight = manager.max_in_flight
     if plan.rough is not None:
-        manager._parts.poller._controller = OddPrices()  # type: ignore[assignment]
+        manager._parts.market._controller = OddPrices()  # type: ignore[assignment]
         manager._parts.poller._interval = plan.look_every
     _listen(manager, seen, road)
     ended = asyncio.Event()

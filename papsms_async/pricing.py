@@ -1,0 +1,268 @@
+"""What a request is worth at the moment: the price that balances what is wanted with the quota.
+
+Theory of operation
+-------------------
+One number for all, in seconds of waiting that a request must save, because a permit is worth the
+same wherever it goes. With little in flight it is near zero, and activations are polled as often as
+is decent. It rises until what all in flight want to spend in the next while is what the quota
+gives.
+
+While purchases wait in line, a permit that is not spent on a poll buys, so the price is what the
+line loses by waiting, at most a level at which an activation costs few polls: the *bulk price*.
+Lines are long in bulk and the level is what counts; in the tail the price falls by itself.
+
+How high the level is depends on what is wanted, the `Objective`: SMS seen soon, or many
+completions. The frontier between the two is flat in the middle, where "balanced" is.
+
+A finish can wait, and is best done when permits are cheap. While the price is below
+`CALM_FACTOR` times the mean delay, finishes go before polls; else behind them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
+from operator import mul
+from types import MappingProxyType
+
+import attrs
+
+from papsms_async.delays import DelayLaw
+from papsms_async.polling import AGE_BINS, PRICES, poll_plan
+
+__all__ = [
+    "OBJECTIVES",
+    "InFlight",
+    "Objective",
+    "PriceController",
+    "Quote",
+    "Reason",
+    "age_histogram",
+]
+
+CALM_FACTOR = 0.045
+"""Price, in mean SMS delays, below which finishes are done at once: what a permit costs on an
+ordinary day at a load that just fills the quota."""
+
+OVERLOAD = 1.5
+"""With purchases in line, polls may want this many times the supply before the price rises above
+bulk: what they want goes to them first and stops the buying, which heals a surplus. A price that
+rose at once would put polls off, leave the permits to purchases, and feed what it fights."""
+
+SPARE_PLACES = 1.05
+"""Places turn over so many times as fast as permits would fill them, at the bulk price: SMS come in
+clusters, and a permit that finds no free place is lost."""
+
+HORIZON = 25.0
+HORIZON_SHARE = 0.375
+
+
+@attrs.frozen
+class Objective:
+    """What is wanted of the permits.
+
+    Attributes:
+        bulk: price while many purchases wait in line, in mean SMS delays.
+        line: what a second of waiting for a number weighs, in seconds between an SMS and its
+            detection: a permit spent on a poll makes all in line wait for one permit longer.
+        absolute: whether `bulk` is in seconds instead.
+    """
+
+    bulk: float
+    line: float
+    absolute: bool = False
+
+    @classmethod
+    def of(cls, wanted: str | float) -> Objective:
+        """Return an objective by its name, or that of a price in bulk in seconds.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if isinstance(wanted, str) and wanted in OBJECTIVES:
+            return OBJECTIVES[wanted]
+        number = isinstance(wanted, int | float) and not isinstance(wanted, bool)
+        if number and 0 <= float(wanted) < float("inf"):
+            return cls(float(wanted), OBJECTIVES["balanced"].line, absolute=True)
+        raise ValueError(
+            f"The objective must be one of {', '.join(OBJECTIVES)}, or a price in seconds of"
+            f" waiting, not {wanted!r}."
+        )
+
+    def bulk_price(self, mean_delay: float) -> float:
+        """Return the price while many purchases wait in line, in seconds."""
+        return self.bulk if self.absolute else self.bulk * mean_delay
+
+
+OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
+    {
+        "latency": Objective(bulk=0.16, line=0.25),
+        "balanced": Objective(bulk=1.4, line=0.5),
+        "throughput": Objective(bulk=9.0, line=4.0),
+    }
+)
+"""Objectives by name."""
+
+
+class Reason(StrEnum):
+    """What sets the price."""
+
+    BALANCE = "balance"
+    """What is in flight wants as much as the quota gives."""
+    LINE = "line"
+    """So much the purchases in line lose by waiting."""
+    BULK = "bulk"
+    """Many purchases wait: the level of the objective."""
+    PLACES = "places"
+    """Early polls free the places that the purchases in line need."""
+    OVERLOAD = "overload"
+    """Far more polls are wanted than the quota gives."""
+
+
+@attrs.frozen
+class Quote:
+    """The price at one moment.
+
+    Attributes:
+        price: seconds of waiting that a request must save, one of `PRICES`.
+        reason: what set it.
+        calm: whether finishes are best done now.
+    """
+
+    price: float
+    reason: Reason
+    calm: bool
+
+
+@attrs.frozen
+class InFlight:
+    """Activations that share a law and a timeout.
+
+    Attributes:
+        law: their law of the SMS delay.
+        timeout: their timeout in seconds.
+        counts: how many wait for their SMS, per age bin (`age_histogram`).
+        waiting: purchases of this kind that wait in line.
+    """
+
+    law: DelayLaw
+    timeout: float
+    counts: tuple[int, ...] = attrs.field(default=(0,) * AGE_BINS)
+    waiting: int = 0
+
+
+def age_histogram(ages: Iterable[float], timeout: float) -> tuple[int, ...]:
+    """Count ages (seconds) into the `AGE_BINS`; those past the timeout into the last."""
+    counts = [0] * AGE_BINS
+    scale = AGE_BINS / timeout
+    for age in ages:
+        counts[max(0, min(AGE_BINS - 1, int(age * scale)))] += 1
+    return tuple(counts)
+
+
+class PriceController:
+    """Finds the price at which the activations in flight want what the quota gives.
+
+    It has neither clock nor memory: the same inputs give the same price, a higher one for more
+    demand or less supply.
+
+    Args:
+        max_in_flight: the caller's bound on activations in flight, None when there is none. With
+            few allowed, early polls are what frees a place, so the price in bulk stays low enough
+            to keep the places turning.
+        objective: what is wanted of the permits.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_in_flight: int | None = None,
+        objective: Objective = OBJECTIVES["balanced"],
+    ) -> None:
+        self.max_in_flight = max_in_flight
+        self.objective = objective
+
+    def quote(
+        self,
+        groups: Sequence[InFlight],
+        *,
+        supply: float,
+        finishes: int = 0,
+        due: int = 0,
+        idle: float = 0.0,
+        backlog: bool = False,
+    ) -> Quote:
+        """Return the price of this moment.
+
+        Args:
+            groups: the activations in flight and the purchases that wait, by law and timeout.
+            supply: requests a second that the quota gives.
+            finishes: finishes that wait for a permit.
+            due: polls that are due and wait for a permit.
+            idle: permits that lie idle now.
+            backlog: more purchases will follow than the groups count, as with an endless input.
+        """
+        weights = [sum(group.counts) + group.waiting for group in groups]
+        total = sum(weights)
+        if not total or supply <= 0:
+            return Quote(PRICES[0], Reason.BALANCE, calm=True)
+        shares = [weight / total for weight in weights]
+        timeout = _mean(shares, (group.timeout for group in groups))
+        mean_delay = _mean(shares, (group.law.mean_delay(group.timeout) for group in groups))
+        horizon = min(HORIZON, HORIZON_SHARE * timeout)
+        available = supply * horizon + idle - finishes - due
+        balance = _first(lambda k: _wanted(groups, k, horizon) <= available)
+        waiting = sum(group.waiting for group in groups)
+        price, reason = balance, Reason.BALANCE
+        if waiting or backlog:
+            price, reason = _nearest(self.objective.bulk_price(mean_delay)), Reason.BULK
+            line = _nearest(self.objective.line * waiting / supply)
+            if not backlog and max(balance, line) < price:
+                price, reason = max((line, Reason.LINE), (balance, Reason.BALANCE))
+            if self.max_in_flight is not None:
+                places = _turnover(groups, shares, supply, self.max_in_flight)
+                price, reason = min((price, reason), (places, Reason.PLACES))
+            available = OVERLOAD * supply * horizon - due
+            most = _first(lambda k: _wanted(groups, k, horizon) <= available)
+            price, reason = max((price, reason), (most, Reason.OVERLOAD))
+        return Quote(PRICES[price], reason, calm=PRICES[price] < CALM_FACTOR * mean_delay)
+
+
+def _mean(shares: Sequence[float], values: Iterable[float]) -> float:
+    mean: float = sum(map(mul, shares, values))
+    return mean
+
+
+def _first(holds: Callable[[int], bool]) -> int:
+    """Return the first price (position) for which a condition, then true for all higher, holds."""
+    return min(bisect_left(range(len(PRICES)), True, key=holds), len(PRICES) - 1)
+
+
+def _nearest(price: float) -> int:
+    """Return the position in `PRICES` that is nearest by ratio."""
+    return _first(lambda k: PRICES[k] * 2**0.25 >= price)
+
+
+def _wanted(groups: Sequence[InFlight], k: int, horizon: float) -> float:
+    """Return the polls that those in flight want in the next `horizon` seconds at a price."""
+    return sum(
+        sum(map(mul, group.counts, poll_plan(group.law, PRICES[k], group.timeout).demand(horizon)))
+        for group in groups
+    )
+
+
+def _turnover(
+    groups: Sequence[InFlight], shares: Sequence[float], supply: float, places: int
+) -> int:
+    """Return the highest price at which `places` turn over fast enough to use the supply."""
+
+    def starves(k: int) -> bool:
+        duration = requests = 0.0
+        for share, group in zip(shares, groups, strict=True):
+            plan = poll_plan(group.law, PRICES[k], group.timeout)
+            duration += share * plan.mean_duration
+            requests += share * (2 + plan.mean_polls)
+        return SPARE_PLACES * supply * duration > places * requests
+
+    return max(0, bisect_left(range(len(PRICES)), True, key=starves) - 1)

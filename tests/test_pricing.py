@@ -1,0 +1,220 @@
+"""The price of a request follows demand, supply and the objective."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from papsms_async.delays import DelayLaw
+from papsms_async.polling import AGE_BINS, PRICES, poll_plan
+from papsms_async.pricing import (
+    CALM_FACTOR,
+    HORIZON,
+    OBJECTIVES,
+    InFlight,
+    Objective,
+    PriceController,
+    Reason,
+    age_histogram,
+)
+
+MEASURED = DelayLaw.lognormal(12.0, 0.8, 0.08)
+SUPPLY = 57.1 / 60
+histograms = st.lists(st.integers(0, 9), min_size=AGE_BINS, max_size=AGE_BINS).map(tuple)
+
+
+def test_histogram_counts_everyone() -> None:
+    """Ages below zero and beyond the timeout are counted at the ends."""
+    counts = age_histogram([-1.0, 0.0, 60.0, 119.9, 120.0, 900.0], 120.0)
+    assert len(counts) == AGE_BINS
+    assert (counts[0], counts[AGE_BINS // 2], counts[-1]) == (2, 1, 3)
+
+
+def in_flight(count: int, *, waiting: int = 0, law: DelayLaw = MEASURED) -> InFlight:
+    """Activations bought one a second, the youngest just now."""
+    return InFlight(law, 120.0, age_histogram(map(float, range(count)), 120.0), waiting)
+
+
+def test_idle_permits_make_polls_cheap() -> None:
+    """Alone, or with nobody in flight, the price is the lowest."""
+    controller = PriceController()
+    assert controller.quote([], supply=SUPPLY).price == PRICES[0]
+    assert controller.quote([in_flight(1)], supply=SUPPLY).price == PRICES[0]
+    assert controller.quote([in_flight(60)], supply=100.0).price == PRICES[0]
+    assert (
+        controller.quote([InFlight(MEASURED, 120.0)], supply=SUPPLY, backlog=True).price
+        == PRICES[0]
+    )
+
+
+def test_price_balances_demand_and_supply() -> None:
+    """In the tail, polls wanted at the price fit the supply, and at the price below they do not."""
+    group = in_flight(25)
+    price = PriceController().quote([group], supply=SUPPLY).price
+    assert PRICES[0] < price < PRICES[-1]
+
+    def wanted(at: float) -> float:
+        plan = poll_plan(MEASURED, at, 120.0)
+        return sum(n * w for n, w in zip(group.counts, plan.demand(HORIZON), strict=True))
+
+    assert wanted(price) <= HORIZON * SUPPLY < wanted(PRICES[PRICES.index(price) - 1])
+
+
+@settings(max_examples=60)
+@given(
+    counts=histograms,
+    more=histograms,
+    waiting=st.integers(0, 400),
+    finishes=st.integers(0, 40),
+    due=st.integers(0, 20),
+    supply=st.floats(0.1, 10.0),
+)
+def test_price_is_monotone(
+    counts: tuple[int, ...],
+    more: tuple[int, ...],
+    waiting: int,
+    finishes: int,
+    due: int,
+    supply: float,
+) -> None:
+    """Less supply, more finishes, polls due, or a longer line never make polls cheaper."""
+    assume(sum(counts))
+    controller = PriceController()
+
+    def price(
+        counts: tuple[int, ...] = counts,
+        waiting: int = waiting,
+        supply: float = supply,
+        finishes: int = finishes,
+        due: int = due,
+        idle: float = 0.0,
+    ) -> float:
+        group = InFlight(MEASURED, 120.0, counts, waiting)
+        quote = controller.quote([group], supply=supply, finishes=finishes, due=due, idle=idle)
+        return quote.price
+
+    assert price() in PRICES
+    assert price() <= price(supply=supply / 2)
+    assert price() <= price(finishes=finishes + 5)
+    assert price() <= price(due=due + 5)
+    assert price() >= price(idle=4.0)
+    assert price() <= price(counts=tuple(map(sum, zip(counts, more, strict=True))))
+    if waiting:
+        assert price() <= price(waiting=waiting + 50)
+
+
+def test_bulk_price_follows_the_law() -> None:
+    """A long line holds the price at the objective's level, in proportion to the law's delays."""
+    controller = PriceController()
+    for scale in (0.1, 0.5, 1.0):
+        group = InFlight(MEASURED.scaled(scale), 120.0 * scale, waiting=300)
+        price = controller.quote([group], supply=SUPPLY / scale).price
+        level = OBJECTIVES["balanced"].bulk * MEASURED.mean_delay(120.0)
+        assert abs(math.log2(price / scale / level)) <= 0.26
+
+
+def test_bulk_price_does_not_run_away() -> None:
+    """A start-up cohort of young activations with a line behind is held at the bulk price.
+
+    A price that rose with it would put the polls off, hand the permits to more purchases and rise
+    again.
+    """
+    controller = PriceController(max_in_flight=60)
+    settled = controller.quote([in_flight(8, waiting=250)], supply=SUPPLY).price
+    assert (
+        controller.quote([in_flight(30, waiting=250)], supply=SUPPLY, finishes=12).price == settled
+    )
+
+
+def test_an_endless_input_is_a_long_line() -> None:
+    """One request pulled ahead of an endless input counts like three hundred in line."""
+    controller = PriceController()
+    long = controller.quote([in_flight(8, waiting=300)], supply=SUPPLY).price
+    assert controller.quote([in_flight(8, waiting=1)], supply=SUPPLY, backlog=True).price == long
+    assert controller.quote([in_flight(8, waiting=1)], supply=SUPPLY).price < long
+
+
+def test_few_places_turn_over_faster() -> None:
+    """With ten places polls are early, to free them; with sixty the bound does not matter."""
+
+    def price(places: int | None) -> float:
+        group = in_flight(min(places or 10, 10), waiting=300)
+        return PriceController(max_in_flight=places).quote([group], supply=SUPPLY).price
+
+    assert price(3) < price(10) < price(60) == price(None)
+
+
+def test_laws_are_mixed_by_their_numbers() -> None:
+    """Two services share one price, between those of each alone."""
+    fast, slow = DelayLaw.lognormal(4.0, 0.8, 0.08), DelayLaw.lognormal(25.0, 0.8, 0.08)
+    controller = PriceController()
+    alone = [
+        controller.quote([in_flight(6, waiting=200, law=law)], supply=SUPPLY).price
+        for law in (fast, slow)
+    ]
+    groups = [in_flight(6, waiting=200, law=law) for law in (fast, slow)]
+    assert alone[0] < controller.quote(groups, supply=SUPPLY).price < alone[1]
+
+
+def test_only_proportions_count() -> None:
+    """A thousand times as much in flight, in line and in supply leaves the price as it is."""
+    few = InFlight(MEASURED, 120.0, (1,) * AGE_BINS, 3)
+    many = InFlight(MEASURED, 120.0, (1000,) * AGE_BINS, 3000)
+    controller = PriceController()
+    for supply in (0.2, SUPPLY, 2.0):
+        assert (
+            controller.quote([few], supply=supply).price
+            == controller.quote([many], supply=supply * 1000).price
+        )
+
+
+def test_a_surplus_in_flight_raises_the_price_even_in_bulk() -> None:
+    """When polls alone want far more than the supply, waiting is all that is left."""
+    group = InFlight(MEASURED, 120.0, (20,) * AGE_BINS, 300)
+    assert PriceController().quote([group], supply=SUPPLY).price == PRICES[-1]
+
+
+def test_objectives_order_the_bulk_price() -> None:
+    """Who wants SMS soon pays for polls, who wants completions saves them, and a number is taken
+    at its word."""
+
+    def price(wanted: str | float) -> float:
+        controller = PriceController(objective=Objective.of(wanted))
+        return controller.quote([in_flight(8, waiting=300)], supply=SUPPLY).price
+
+    assert price("latency") < price("balanced") < price("throughput")
+    assert price(16.0) == 16.0
+    for wrong in ("fast", -1.0, True, None, math.nan):
+        with pytest.raises(ValueError, match="objective"):
+            Objective.of(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("group", "reason"),
+    [
+        (in_flight(25), Reason.BALANCE),
+        (in_flight(2, waiting=2), Reason.LINE),
+        (in_flight(8, waiting=300), Reason.BULK),
+        (InFlight(MEASURED, 120.0, (20,) * AGE_BINS, 300), Reason.OVERLOAD),
+    ],
+)
+def test_a_quote_says_what_set_it(group: InFlight, reason: Reason) -> None:
+    """The reason is the rule that the price comes from."""
+    assert PriceController().quote([group], supply=SUPPLY).reason is reason
+
+
+def test_few_places_are_a_reason() -> None:
+    """With three places the price in bulk is what keeps them turning."""
+    quote = PriceController(max_in_flight=3).quote([in_flight(3, waiting=300)], supply=SUPPLY)
+    assert quote.reason is Reason.PLACES
+
+
+def test_finishes_are_for_calm_times() -> None:
+    """Alone it is calm; in bulk it is not."""
+    assert PriceController().quote([in_flight(1)], supply=SUPPLY).calm
+    busy = PriceController().quote([in_flight(8, waiting=300)], supply=SUPPLY)
+    assert not busy.calm
+    assert busy.price > CALM_FACTOR * MEASURED.mean_delay(120.0)
