@@ -216,7 +216,7 @@ def test_every_example_is_of_its_shape() -> None:
 @pytest.mark.usefixtures("needs")
 async def test_the_service_is_as_described(tmp_path: Path) -> None:
     """Purchase, status, finish and countries, and what only looks at them, keep to the document."""
-    engine, said = await campaign(tmp_path, "--exclude-path-regex", SWITCHES, examples=12)
+    engine, said = await campaign(tmp_path, "--exclude-path-regex", SWITCHES, examples=8)
     assert generated(said) > 300
     assert {message.via for message in engine.mailbox} == set(Via)
     kinds = {charge.kind for charge in engine.charge_log}
@@ -246,6 +246,6 @@ async def test_the_control_api_is_as_described(tmp_path: Path) -> None:
         "^/_sandbox/",
         "--phases",
         "examples,coverage,fuzzing",  # no links among controls
-        examples=12,
+        examples=8,
     )
     assert generated(said) > 200
