@@ -11,8 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from papsms_async import delays, evidence
-from papsms_async.delays import EDGES, DelayLaw, DelayModel
+from papsms_async import evidence, learning
+from papsms_async.delays import EDGES, DelayLaw
+from papsms_async.learning import DelayModel
 from papsms_async.polling import PRICES, index, poll_plan
 
 lognormals = st.builds(
@@ -150,7 +151,7 @@ GIVEN_UP = {
 @pytest.fixture
 def unfading(monkeypatch: pytest.MonkeyPatch) -> None:
     """Evidence that never fades, so that much of it can be gathered."""
-    for module in (delays, evidence):
+    for module in (learning, evidence):
         monkeypatch.setattr(module, "HALF_LIFE_OBSERVATIONS", 1e12)
 
 
