@@ -69,7 +69,7 @@ class SandboxEngine:
         self.run += 1
         self.webhooks.reset(self.config.webhook, seed=seed)
         self._account = Account(self.config, seed=seed, witness=self.webhooks)
-        self.mailbox = Mailbox(self.deliver, seed=seed)
+        self.mailbox = Mailbox(self.deliver, seed=seed, changed=self._changed)
         self._endpoints = Endpoints(self._account, self.config)
         self._faults = FaultSet(self.config.faults, seed=seed)
         self._latency_rng = Random(f"latency {seed}")  # noqa: S311 - a simulation

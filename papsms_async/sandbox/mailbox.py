@@ -7,7 +7,8 @@ store for it; of several the latest counts. One to any other number is kept as u
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from random import Random
 from typing import Protocol
@@ -19,6 +20,9 @@ from .code_extraction import LONGEST_TEXT, find_code
 
 MAILBOX_LENGTH = 10_000
 """Messages that a mailbox keeps; older ones are forgotten."""
+
+LATEST = 20
+"""Undelivered messages that `Mailbox.latest_undelivered` holds."""
 
 MOST_CHARACTERS = LONGEST_TEXT
 """Characters that a message has at most, as with Twilio."""
@@ -88,9 +92,17 @@ class Mailbox:
     Args:
         deliver: Lets an SMS arrive at a number.
         seed: Seeds the messages' sids.
+        changed: Called when a message has come.
+
+    Attributes:
+        undelivered: How many messages went to numbers that nobody held.
+        latest_undelivered: The latest of these, oldest first.
     """
 
-    def __init__(self, deliver: Deliver, *, seed: int) -> None:
+    def __init__(self, deliver: Deliver, *, seed: int, changed: Callable[[], None]) -> None:
+        self.undelivered = 0
+        self.latest_undelivered: deque[ReceivedMessage] = deque(maxlen=LATEST)
+        self._changed = changed
         self._deliver = deliver
         self._rng = Random(f"messages {seed}")  # noqa: S311 - a simulation
         self._messages: dict[str, ReceivedMessage] = {}
@@ -153,6 +165,10 @@ class Mailbox:
         if len(self._messages) >= MAILBOX_LENGTH:
             del self._messages[next(iter(self._messages))]
         self._messages[message.sid] = message
+        if found is None:
+            self.undelivered += 1
+            self.latest_undelivered.append(message)
+        self._changed()
         return message
 
 

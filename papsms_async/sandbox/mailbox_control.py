@@ -7,7 +7,7 @@ from itertools import islice
 
 from .engine import SandboxEngine
 from .fields import ControlCalls, last_of
-from .mailbox import ReceivedMessage
+from .views import message_row
 
 
 class MailboxControl:
@@ -24,18 +24,4 @@ class MailboxControl:
     def _messages(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         mailbox = self._engine.mailbox
         skipped = max(0, len(mailbox) - last_of(query))
-        return {"messages": [_row(message) for message in islice(mailbox, skipped, None)]}
-
-
-def _row(message: ReceivedMessage) -> dict[str, object]:
-    return {
-        "sid": message.sid,
-        "at": message.at,
-        "via": message.via,
-        "from": message.sender or message.service,
-        "to": message.to,
-        "text": message.text,
-        "code": message.code,
-        "status": message.status,
-        "activation_id": message.activation_id,
-    }
+        return {"messages": [message_row(message) for message in islice(mailbox, skipped, None)]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .activations import ActivationState, SandboxActivation
 from .engine import SandboxEngine
 from .limits import LimitKind
+from .mailbox import ReceivedMessage
 from .traffic import LoggedRequest
 
 _BARS = 30
@@ -53,6 +54,21 @@ def request_row(entry: LoggedRequest) -> dict[str, object]:
     }
 
 
+def message_row(message: ReceivedMessage) -> dict[str, object]:
+    """Return a message that an application sent."""
+    return {
+        "sid": message.sid,
+        "at": message.at,
+        "via": message.via,
+        "from": message.sender or message.service,
+        "to": message.to,
+        "text": message.text,
+        "code": message.code,
+        "status": message.status,
+        "activation_id": message.activation_id,
+    }
+
+
 def summary(engine: SandboxEngine) -> dict[str, object]:
     """Return how account, limit and faults stand now; its cost does not grow with what was bought.
 
@@ -78,6 +94,10 @@ def summary(engine: SandboxEngine) -> dict[str, object]:
             "bars": engine.traffic.bars(window, now, number=_BARS),
         },
         "requests": engine.counted_requests,
+        "undelivered": {
+            "count": engine.mailbox.undelivered,
+            "latest": [message_row(message) for message in engine.mailbox.latest_undelivered],
+        },
         "faults": [
             {"fault": str(fault), "calls": calls, "struck": struck}
             for fault, calls, struck in engine.faults.counts()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
+from aiohttp import ClientSession, web
 
 from papsms_async import ActivationManager, PapSMSClient, PapSMSError, RateLimit
 from papsms_async.sandbox import SandboxActivation, SandboxConfig, SandboxEngine
@@ -99,6 +99,31 @@ async def test_what_happens_elsewhere_is_shown(
     await expect(lines).to_have_count(4)
     await expect(lines.first).to_contain_text("finish")
     await expect(page.locator("#requests-note")).to_contain_text("4 requests")
+
+
+async def test_messages_to_nobody_are_shown(
+    server: SandboxServer, client: PapSMSClient, visit: Any
+) -> None:
+    """What an application sends to a number that nobody holds is told of, live, as text."""
+    page = await visit(server.url)
+    await expect(page.get_by_role("heading", name="No numbers yet")).to_be_visible()
+    lost = page.locator("#lost")
+    await expect(lost).to_be_hidden()
+    async with ClientSession() as session:
+        for n in range(22):
+            message = {"to": "+1 415 555 0199", "text": f"<b>Acme</b> code {n:04d}"}
+            async with session.post(f"{server.url}/sandbox/sms", json=message) as answer:
+                assert (await answer.json())["status"] == "undelivered"
+    await lost.get_by_text("22 messages undelivered; the latest 20 are here").click()
+    await expect(lost.get_by_role("listitem")).to_have_count(20)
+    first = lost.get_by_role("listitem").first
+    await expect(first).to_contain_text("+1 415 555 0199")
+    await expect(first).to_contain_text("<b>Acme</b> code 0021")
+    await buy(client, server)
+    await expect(page.locator("#numbers li")).to_have_count(1)
+    await expect(lost).to_be_visible()
+    await page.keyboard.press("2")
+    await expect(lost).to_be_hidden()
 
 
 async def test_an_sms_is_delayed_and_dropped(

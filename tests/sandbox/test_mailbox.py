@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from papsms_async.sandbox import SandboxEngine, SandboxRequest, WebhookConfig, mailbox
 from papsms_async.sandbox.front import front_of
-from papsms_async.sandbox.mailbox import Via, phone_numbers
+from papsms_async.sandbox.mailbox import LATEST, Via, phone_numbers
+from papsms_async.sandbox.views import summary
 
 Make = Callable[..., Any]
 JSON = "application/json"
@@ -114,6 +115,22 @@ def test_messages_are_listed(caller: Any) -> None:
     }
     caller.engine.reset()
     assert messages(caller) == []
+
+
+def test_watchers_are_told_of_messages(caller: Any) -> None:
+    """Whoever watches hears of each message; the summary has the latest of those to nobody."""
+    told: list[int] = []
+    caller.engine.watch(lambda: told.append(caller.engine.mailbox.undelivered))
+    number = caller.data(caller.purchase())["phone_number"]
+    told.clear()
+    post(caller, {"to": number, "text": "Code 4711"})
+    assert told
+    assert summary(caller.engine)["undelivered"] == {"count": 0, "latest": []}
+    for n in range(LATEST + 5):
+        post(caller, {"to": "+4915112345678", "text": f"Code {n:04d}"})
+    undelivered: Any = summary(caller.engine)["undelivered"]
+    assert undelivered["count"] == told[-1] == LATEST + 5
+    assert [m["code"] for m in undelivered["latest"]] == [f"{n:04d}" for n in range(5, 25)]
 
 
 def test_an_own_message_gives_a_webhook(make: Make) -> None:

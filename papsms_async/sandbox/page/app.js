@@ -7,6 +7,7 @@ import { phone, plural } from "./format.js";
 import * as inbox from "./inbox.js";
 import { start as startKeys } from "./keys.js";
 import { follow } from "./live.js";
+import * as lost from "./lost.js";
 import * as requests from "./requests.js";
 import * as start from "./start.js";
 import { changed, latestSms, onChange, store, take } from "./store.js";
@@ -33,6 +34,7 @@ function paint() {
     else link.removeAttribute("aria-current");
   }
   summary.paint();
+  lost.paint(view === "inbox");
   if (empty) start.paint();
   if (view === "inbox") {
     inbox.paint(id);
