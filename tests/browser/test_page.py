@@ -574,6 +574,32 @@ def buy_directly(server: SandboxServer) -> str:
     return next(reversed(server.engine.activations))
 
 
+async def test_a_hidden_tab_lets_go_of_the_stream(
+    server: SandboxServer, client: PapSMSClient, visit: Any
+) -> None:
+    """So that many tabs can be open at once; when it is seen again it knows what it missed."""
+    page = await visit(server.url)
+    await expect(page.locator("#connection")).to_have_text("Live")
+    first = await buy(client, server)
+    await expect(row(page, first)).to_be_visible()
+    watchers = server.engine._watchers
+    before = len(watchers)
+    show = (
+        "(hidden) => { Object.defineProperty(document, 'hidden', {value: hidden, writable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    await page.evaluate(show, True)
+    async with asyncio.timeout(5):
+        while len(watchers) == before:
+            await asyncio.sleep(0)
+    missed = await buy(client, server)
+    await expect(row(page, missed)).to_be_hidden()
+    async with page.expect_request(lambda asked: "/_sandbox/events?since=" in asked.url):
+        await page.evaluate(show, False)
+    await expect(row(page, missed)).to_be_visible()
+    await expect(row(page, first)).to_be_visible()
+
+
 async def test_it_finds_the_sandbox_again(visit: Any) -> None:
     """When the sandbox stops the page says so; when it is back the page is, without a reload."""
     engine = SandboxEngine(SandboxConfig(limit="none"))
