@@ -8,7 +8,7 @@ from ..control import CONTROL_PATH
 from ..feed import EVENTS_PATH
 from ..fields import MOST
 from .incoming import MESSAGE_CONTROLS
-from .parts import CONTROL_TAG, LAST, control, described, query, taken
+from .parts import CONTROL_TAG, GUARDED, LAST, control, described, query, taken
 from .schemas import Json
 from .webhooks import WEBHOOK_CONTROLS
 
@@ -223,7 +223,8 @@ _EVENTS = described(
         200: {
             "description": "Events without end.",
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
-        }
+        },
+        **GUARDED,
     },
     parameters=[query("since", {"type": "string"}, "Id of the last event seen, at the start.")],
 )

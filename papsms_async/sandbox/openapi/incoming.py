@@ -6,6 +6,7 @@ from ..mailbox import MOST_CHARACTERS, MessageStatus, Via
 from ..sms_endpoint import SMS_PATH
 from .parts import (
     FORM_TYPE,
+    GUARDED,
     JSON_TYPE,
     LAST,
     answered,
@@ -113,6 +114,7 @@ INCOMING_PATHS: Json = {
                 media_types=(JSON_TYPE, FORM_TYPE),
             ),
             responses={
+                **GUARDED,
                 200: answered("Taken.", "PlainSmsTaken", {"delivered": _DELIVERED}),
                 400: answered(
                     "The body is not of its form.",

@@ -102,6 +102,15 @@ def named(examples: Mapping[str, object]) -> Json:
     return {name: {"value": value} for name, value in examples.items()}
 
 
+def _control_refused(status: int, said: str) -> Json:
+    example = {"example": {"error": said}}
+    return answered(_CONTROL_MEANINGS[status], "ControlError", example)
+
+
+GUARDED: Responses = {403: _control_refused(403, _ALWAYS[403])}
+"""What browsers are refused with on behalf of another site's page."""
+
+
 def control(
     operation_id: str,
     summary: str,
@@ -124,9 +133,7 @@ def control(
     schema, example = answer
     responses: Responses = {200: answered("Done.", schema, {"example": example})}
     for status, said in sorted((_ALWAYS | (fails or {})).items()):
-        responses[status] = answered(
-            _CONTROL_MEANINGS[status], "ControlError", {"example": {"error": said}}
-        )
+        responses[status] = _control_refused(status, said)
     return described(
         operation_id, CONTROL_TAG, summary, description, security=[], responses=responses, **more
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..mailbox import MessageStatus
 from .incoming import MESSAGE_SID, NUMBER, SAID, SID, TAG, TEXT
-from .parts import FORM_TYPE, Responses, answered, described, query, taken
+from .parts import FORM_TYPE, GUARDED, Responses, answered, described, query, taken
 from .schemas import Json, listed, optional, record, ref, text, whole
 
 TWILIO_SCHEME: Json = {
@@ -170,6 +170,7 @@ TWILIO_PATHS: Json = {
                 media_types=(FORM_TYPE,),
             ),
             responses={
+                **GUARDED,
                 201: answered("Taken.", "TwilioMessage", {"queued": _CREATED}),
                 **_refused(
                     (
@@ -199,6 +200,7 @@ TWILIO_PATHS: Json = {
                 query("Page", whole(minimum=0, maximum=999_999, default=0), "Which of the pages."),
             ],
             responses={
+                **GUARDED,
                 200: answered(
                     "A page of them.",
                     "TwilioMessages",
@@ -239,6 +241,7 @@ TWILIO_PATHS: Json = {
             security=[{"twilio": []}],
             parameters=[_PARAMETERS["AccountSid"], _PARAMETERS["Sid"]],
             responses={
+                **GUARDED,
                 200: answered("The message.", "TwilioMessage", {"delivered": _KEPT}),
                 **_refused(_UNKNOWN_ACCOUNT, _UNKNOWN_PATH),
             },

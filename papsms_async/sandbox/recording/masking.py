@@ -1,10 +1,10 @@
 """Takes out of a session what a recording must not hold: keys, and the secrets of webhooks.
 
 Where a key is expected (``Authorization``) a stand-in takes its place, whatever was there; of a
-Twilio account the token is replaced. A key
-that somebody put where it does not belong (a query, a body) is overwritten by as many other
-characters, so that lengths stay as they were; that goes for keys of sixteen characters and more:
-shorter ones may be ordinary words, and are no real keys. Of a webhook's URL the path is a secret.
+Twilio account the token is replaced. A key that somebody put where it does not belong (a query, a
+body) is overwritten by as many other characters, so that lengths stay as they were; that goes for
+keys of sixteen characters and more: shorter ones may be ordinary words, and are no real keys. Of a
+webhook's URL the path is a secret.
 """
 
 from __future__ import annotations
