@@ -8,10 +8,12 @@ nothing; there an attempt counts as sent unless the exception says that no conne
 aiohttp keeps the headers back until it has the body, and gives both to the kernel in one call. So
 a request with a body counts as sent only when `Body` is written: between that moment and the
 kernel no other code of the program runs, and whoever has second thoughts can still stop it there.
+aiohttp may write it in a task of its own, which must not send what was cancelled a moment before.
 """
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +35,8 @@ class Attempt:
         fresh: Whether it must not use a pooled connection.
         on_sent: Called when it may leave; may raise to stop it.
         has_body: Whether it leaves with its `Body`, not with its headers.
+        task: Makes the attempt.
+        cancelling: How often ``task`` was asked to end before it began this attempt.
         refusal: What ``on_sent`` raised.
         traced: Whether the session tells anything at all.
         reused: Whether its connection comes from the pool.
@@ -42,10 +46,20 @@ class Attempt:
     fresh: bool
     on_sent: Callable[[], None] | None
     has_body: bool = False
+    task: asyncio.Task[object] | None = attrs.field(factory=asyncio.current_task)
+    cancelling: int = attrs.field(init=False)
     refusal: Exception | None = None
     traced: bool = False
     reused: bool = False
     sent: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.cancelling = 0 if self.task is None else self.task.cancelling()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its task was asked to end since it began."""
+        return self.task is not None and self.task.cancelling() > self.cancelling
 
     def mark_sent(self) -> None:
         if not self.sent:
@@ -74,19 +88,28 @@ class Body(aiohttp.BytesPayload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         """See `aiohttp.Payload.write`."""
-        self._attempt.mark_sent()
+        self._leave()
         await super().write(writer)
 
     async def write_with_length(
         self, writer: AbstractStreamWriter, content_length: int | None
     ) -> None:
         """See `aiohttp.Payload.write_with_length`."""
-        self._attempt.mark_sent()
+        self._leave()
         await super().write_with_length(writer, content_length)
+
+    def _leave(self) -> None:
+        if not self._attempt.sent and self._attempt.is_cancelled:
+            raise CancelledBeforeError
+        self._attempt.mark_sent()
 
 
 class PooledConnectionError(Exception):
     """A purchase got a pooled connection; nothing was written to it."""
+
+
+class CancelledBeforeError(Exception):
+    """The caller was cancelled before the body was written; nothing was."""
 
 
 class SecondAttemptError(Exception):

@@ -13,6 +13,8 @@ that were let go of lately, for another process or a job engine to go on with.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -26,6 +28,10 @@ from papsms_async.tracking import Releaser, Shared, Tracked
 
 DETACHED_FOR = 900.0
 """Seconds for which a number that was let go of waits for a process that goes on with it."""
+
+
+AT_ONCE = 50
+"""Purchases that are taken at the same time, so that their writes share transactions."""
 
 
 class RecoveryAction(StrEnum):
@@ -95,26 +101,39 @@ async def carry_out(
     Returns:
         What was found and not left alone, and the purchases that are being finished now.
     """
-    actions: list[tuple[LedgerEntry, RecoveryAction]] = []
-    driven: list[Tracked] = []
-    for found in await shared.ledger.entries(OPEN):
-        if _action(found, shared.clock()) is RecoveryAction.LEAVE:
-            continue
+
+    async def take(found: LedgerEntry) -> list[tuple[LedgerEntry, Tracked]]:
         # Whether its lease has ended is for the ledger to say, by its own clock.
         claimed = await shared.ledger.claim(
             owner, lease=lease, states=OPEN, intent_id=found.intent_id
         )
-        for entry in claimed:
-            tracked = Tracked(entry, request_of(entry), shared, releaser, counted=False)
-            actions.append((entry, ACTIONS[entry.state]))
-            try:
+        taken = [
+            (entry, Tracked(entry, request_of(entry), shared, releaser, counted=False))
+            for entry in claimed
+        ]
+        for _, tracked in taken:
+            with suppress(LedgerConflictError):
                 await _bring_to_its_end(tracked)
-            except LedgerConflictError:
-                continue
-            if tracked.entry.is_owed:
-                driven.append(tracked)
-    unknown = await shared.ledger.entries({State.UNKNOWN})
-    return RecoveryReport(actions=tuple(actions), unknown=unknown), driven
+        return taken
+
+    left = [
+        found
+        for found in await shared.ledger.entries(OPEN)
+        if _action(found, shared.clock()) is not RecoveryAction.LEAVE
+    ]
+    taken: list[tuple[LedgerEntry, Tracked]] = []
+    for start in range(0, len(left), AT_ONCE):
+        batch = map(take, left[start : start + AT_ONCE])
+        # All of them to their end, also where one fails: the others may be taken by then.
+        for outcome in await asyncio.gather(*batch, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+            taken += outcome
+    report = RecoveryReport(
+        actions=tuple((entry, ACTIONS[entry.state]) for entry, _ in taken),
+        unknown=await shared.ledger.entries({State.UNKNOWN}),
+    )
+    return report, [tracked for _, tracked in taken if tracked.entry.is_owed]
 
 
 async def _bring_to_its_end(tracked: Tracked) -> None:

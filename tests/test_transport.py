@@ -432,6 +432,37 @@ async def test_a_refusal_at_the_last_moment_sends_nothing(own: bool, request_: W
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize("request_", [PURCHASE, FINISH], ids=["purchase", "finish"])
+async def test_what_is_cancelled_before_it_leaves_does_not_leave(request_: WireRequest) -> None:
+    """aiohttp may write a body in a task of its own, after the caller was cancelled."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/api/v1"
+    cancelled_before: list[int] = []
+
+    async def cancel_soon(*_: object) -> None:
+        asyncio.get_running_loop().call_soon(sending.cancel)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(cancel_soon)
+    with listener:
+        async with aiohttp.ClientSession(trace_configs=[trace]) as session:
+            sending = asyncio.create_task(
+                send(
+                    url,
+                    request_,
+                    on_sent=lambda: cancelled_before.append(sending.cancelling()),
+                    session=session,
+                )
+            )
+            await asyncio.wait({sending})
+            assert sending.cancelled()
+        peer, _ = listener.accept()
+        with peer:
+            peer.settimeout(5)
+            assert bool(peer.recv(65536)) == bool(cancelled_before)
+    assert not any(cancelled_before)
+
+
 # Failures ----------------------------------------------------------------------------------------
 
 

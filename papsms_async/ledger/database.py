@@ -84,6 +84,10 @@ class Database:
         result: T = await self._writer.submit(work, entry=entry)
         return result
 
+    async def unblock(self) -> bool:
+        """End transactions in the middle of which a process stopped; whether there were any."""
+        return await asyncio.shield(self._task(self._unblock()))
+
     def _check_usable(self) -> None:
         if not self._usable:
             raise LedgerError("The ledger is not open.")
@@ -113,9 +117,8 @@ class Database:
                 known = await self._transaction(
                     lambda connection: schema.version(connection, self.store.where), write=False
                 )
-                more = known < len(schema.STEPS)
-                while more:
-                    more = await self._transaction(self._migrate_once, write=True)
+                if known < len(schema.STEPS):
+                    await self._migrate()
             except BaseException:
                 await self._disconnect()
                 raise
@@ -136,6 +139,17 @@ class Database:
         if engine is not None:
             await engine.dispose()
 
+    async def _migrate(self) -> None:
+        more, tries_left = True, _TRIES
+        while more:
+            try:
+                more = await self._patiently(self._migrate_once)
+            except Exception as error:
+                # A step whose commit got through is found to be done.
+                tries_left -= 1
+                if not tries_left or not self.store.should_repeat(error):
+                    raise
+
     def _migrate_once(self, connection: Connection) -> bool:
         self.store.lock(connection)
         return schema.migrate_once(connection, self.store.where)
@@ -149,6 +163,23 @@ class Database:
             await connection.execution_options(**self.store.options(write=write))
             await stack.enter_async_context(connection.begin())
             return await connection.run_sync(work)
+
+    async def _patiently(self, work: Callable[[Connection], T]) -> T:
+        """Carry out ``work`` in a transaction that no stopped process can keep from it."""
+        try:
+            return await self._transaction(work, write=True)
+        except Exception as error:
+            if not (self.store.is_blocked(error) and await self._unblock()):
+                raise
+        return await self._transaction(work, write=True)
+
+    async def _unblock(self) -> bool:
+        try:
+            return await self._transaction(self.store.unblock, write=False)
+        except Exception as error:
+            # Not permitted, or out of reach: what was blocked is told instead.
+            _log.debug("nothing could be unblocked: %s", type(error).__name__)
+            return False
 
     async def _commit(self, writes: Sequence[Write]) -> list[Any]:
         """Carry out writes in one transaction; see `Writer`."""
@@ -175,7 +206,7 @@ class Database:
         while True:
             tries_left -= 1
             try:
-                return await self._transaction(work, write=True)
+                return await self._patiently(work)
             except Exception as error:
                 failure = error
             done = False if ticket is None else await self._was_committed(ticket)

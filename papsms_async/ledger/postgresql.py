@@ -4,12 +4,20 @@ A lost connection can leave open whether the commit that was on its way arrived.
 notes its id before, and the server is asked what became of it, so a write that is durable is never
 told to have failed.
 
+A process that is stopped in the middle of a transaction keeps its rows and its locks: its
+connection stays, and between two messages of one statement no timeout before PostgreSQL 17 ends
+it. So whoever waited in vain looks for sessions that hold something of the ledger while the server
+waits for their client, for longer than any client that runs would take, and ends them, which a role
+may do with its own sessions. Nothing is lost by that: what was not committed is undone as in a
+crash, and the process finds out when it wakes up, and tries again.
+
 The address goes to asyncpg as it is, so everything it knows works: ``sslmode``, several hosts,
 sockets, password files, and server settings such as ``search_path`` as parameters.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 from typing import Any
@@ -24,17 +32,41 @@ from papsms_async.errors import LedgerError
 from papsms_async.ledger.bell import listen, ring
 from papsms_async.ledger.store import chain
 
+_log = logging.getLogger("papsms_async.ledger")
+
 _LOCK = 0x50415053
 """First half of the advisory lock's key; the second one is the schema's."""
 
 _SETTINGS = """SELECT
     set_config('lock_timeout', $1, false),
-    -- A process stopped between two statements of a transaction must not hold its rows for ever
-    -- (within one statement only PostgreSQL 17's transaction_timeout would end it).
-    set_config('idle_in_transaction_session_timeout', '30s', false),
+    -- A process stopped between two statements of a transaction must not hold its rows for ever,
+    -- nor, where the server can tell, one that is stopped within a statement.
+    set_config('idle_in_transaction_session_timeout', '10s', false),
+    CASE WHEN current_setting('server_version_num')::int >= 170000
+         THEN set_config('transaction_timeout', '60s', false) END,
     -- What was acknowledged must survive a crash of the server.
     CASE WHEN current_setting('synchronous_commit') = 'off'
          THEN set_config('synchronous_commit', 'on', false) END"""
+
+_STOPPED = r"""SELECT activity.pid
+FROM pg_stat_activity AS activity
+WHERE activity.pid <> pg_backend_pid()
+  AND activity.state <> 'idle'
+  AND activity.wait_event = 'ClientRead'
+  AND activity.state_change < clock_timestamp() - make_interval(secs => :silence)
+  AND EXISTS (
+    SELECT FROM pg_locks AS held
+    WHERE held.pid = activity.pid
+      AND held.granted
+      AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND (
+        held.mode <> 'AccessShareLock' AND held.relation IN (
+          SELECT oid FROM pg_class WHERE relname LIKE 'papsms\_%' AND pg_table_is_visible(oid)
+        )
+        OR held.locktype = 'advisory' AND held.classid = :lock AND held.objid
+          = (hashtext(coalesce(current_schema(), ''))::bigint & 4294967295)::oid
+      )
+  )"""
 
 # By SQLSTATE, or its class where the state itself is not listed: (sentence, may it pass?).
 _SENTENCES = {
@@ -54,10 +86,11 @@ _SENTENCES = {
     "57014": ("does not answer in time", True),
     "58": ("can't be read or written: the server's disk reports an error", False),
     "25P03": ("ended the connection, because a transaction took too long", True),
+    "25P04": ("ended the connection, because a transaction took too long", True),
     "XX": ("is damaged, says the server; restore it from a backup", False),
 }
 # Met another transaction; or the connection was ended, together with the transaction.
-_REPEAT = frozenset({"40001", "40P01", "57P01", "57P02", "25P03"})
+_REPEAT = frozenset({"40001", "40P01", "57P01", "57P02", "25P03", "25P04"})
 
 
 class PostgresStore:
@@ -68,6 +101,8 @@ class PostgresStore:
         connections: How many at most.
         connect_timeout: Seconds to wait for a connection.
         lock_timeout: Seconds to wait for another process's write.
+        silence: Seconds without a word from a process in the middle of a transaction after which
+            it counts as stopped, if it holds others up.
     """
 
     single = False
@@ -79,11 +114,13 @@ class PostgresStore:
         connections: int = 4,
         connect_timeout: int = 10,
         lock_timeout: float = 5.0,
+        silence: float = 5.0,
     ) -> None:
         self._address = address
         self._connections = connections
         self._connect_timeout = connect_timeout
         self._lock_timeout = lock_timeout
+        self._silence = silence
         parts = urlsplit(address)
         self._name = parts.netloc.rpartition("@")[2] + parts.path
 
@@ -169,6 +206,24 @@ class PostgresStore:
                 return None if status is None else status == "committed"
             connection.execute(text("SELECT pg_sleep(0.05)"))
         return None
+
+    def is_blocked(self, error: BaseException) -> bool:
+        """See `Store.is_blocked`."""
+        return any(getattr(one, "sqlstate", None) == "55P03" for one in chain(error))
+
+    def unblock(self, connection: Connection) -> bool:
+        """See `Store.unblock`."""
+        query = text(_STOPPED).bindparams(silence=self._silence, lock=_LOCK)
+        stopped = list(connection.scalars(query))
+        for pid in stopped:
+            _log.warning("a process stopped in the middle of a transaction; its session is ended")
+            connection.execute(text("SELECT pg_terminate_backend(:pid)").bindparams(pid=pid))
+        gone = text("SELECT NOT EXISTS (SELECT FROM pg_locks WHERE pid = ANY(:pids) AND granted)")
+        for _ in range(50):
+            if not stopped or connection.scalar(gone.bindparams(pids=stopped)):
+                break
+            connection.execute(text("SELECT pg_sleep(0.02)"))
+        return bool(stopped)
 
     def should_repeat(self, error: BaseException) -> bool:
         """See `Store.should_repeat`."""

@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any
 
 import attrs
-from sqlalchemy import ColumnElement, Connection, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -195,8 +195,10 @@ class SqlLedger:
     ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.claim`."""
         lease_seconds(owner, lease)
+        passed_over = False
 
         def write(batch: Batch) -> tuple[LedgerEntry, ...]:
+            nonlocal passed_over
             at = now or self._database.store.now(batch.connection)
             free = or_(ENTRIES.c.lease_until.is_(None), ENTRIES.c.lease_until < at)
             wanted: ColumnElement[bool] = ENTRIES.c.state.in_([state.value for state in states])
@@ -226,9 +228,18 @@ class SqlLedger:
             batch.events += [
                 _event(entry.intent_id, at, "claimed", entry.state, actor=owner) for entry in taken
             ]
+            # Locked by whoever is changing it just now, or was stopped while it did.
+            passed_over = (
+                not self._database.store.single
+                and len(taken) < limit
+                and bool(batch.connection.scalar(select(exists().where(wanted, free))))
+            )
             return tuple(taken)
 
-        return await self._database.write(write)
+        taken = await self._database.write(write)
+        if passed_over and await self._database.unblock():
+            taken += await self._database.write(write)
+        return taken
 
     async def renew(
         self, owner: str, *, lease: float, now: datetime | None = None

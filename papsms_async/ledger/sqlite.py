@@ -138,6 +138,14 @@ class SqliteStore:
         """See `Store.was_committed`."""
         return None
 
+    def is_blocked(self, error: BaseException) -> bool:
+        """See `Store.is_blocked`. A lock on a file can't be taken away from its process."""
+        return False
+
+    def unblock(self, connection: Connection) -> bool:
+        """See `Store.unblock`."""
+        return False
+
     def should_repeat(self, error: BaseException) -> bool:
         """See `Store.should_repeat`. Waiting for the lock has been done by then."""
         return False

@@ -55,6 +55,14 @@ class Store(Protocol):
         """Whether an earlier transaction is durable; ``None`` where nobody knows."""
         ...
 
+    def is_blocked(self, error: BaseException) -> bool:
+        """Whether it waited in vain for what another transaction holds."""
+        ...
+
+    def unblock(self, connection: Connection) -> bool:
+        """End transactions in the middle of which a process stopped; whether there were any."""
+        ...
+
     def should_repeat(self, error: BaseException) -> bool:
         """Whether the transaction was undone for a reason that is gone when it is carried out anew.
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
-from crashlab.campaign import Databases, end_transactions
+from crashlab.campaign import Databases
 from crashlab.crew import Crew
 from crashlab.fleet import Awakening, fleet, stop_past_lease
 
@@ -64,14 +62,7 @@ async def _awakening(
     crew: Crew, postgresql: Databases, crash: str | None, route: str | None, seed: int
 ) -> Awakening:
     async with postgresql() as database:
-        awakening = await stop_past_lease(
-            crew,
-            database,
-            crash=crash,
-            route=route,
-            seed=seed,
-            unlock=partial(end_transactions, database),
-        )
+        awakening = await stop_past_lease(crew, database, crash=crash, route=route, seed=seed)
     assert awakening.before.entries
     assert not awakening.changed(), f"PAPSMS_CRASH_SEED={seed}"
     assert not awakening.problems, f"PAPSMS_CRASH_SEED={seed}"

@@ -231,7 +231,7 @@ async def test_commits_are_durable_even_where_the_server_is_lax(
         found = (await connection.exec_driver_sql("SHOW synchronous_commit")).scalar()
         assert found == "on"
         bound = await connection.exec_driver_sql("SHOW idle_in_transaction_session_timeout")
-        assert bound.scalar() == "30s"
+        assert bound.scalar() == "10s"
 
 
 async def test_a_read_sees_one_state(postgres_url: str, opened: Opened) -> None:

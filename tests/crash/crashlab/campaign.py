@@ -134,25 +134,6 @@ def postgres_schemas(server: str) -> Databases:
     return schema
 
 
-async def end_transactions(database: str) -> None:
-    """End the transactions in which stopped workers sleep, on a PostgreSQL of `postgres_schemas`.
-
-    After 30 seconds the server ends by itself those that sleep between two statements.
-    """
-    import asyncpg
-
-    connection = await asyncpg.connect(database)
-    try:
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-            " AND application_name = current_setting('application_name')"
-            # Between two messages of one statement it counts as active, yet waits for its client.
-            " AND wait_event = 'ClientRead' AND state <> 'idle'"
-        )
-    finally:
-        await connection.close()
-
-
 async def campaign(
     crew: Crew,
     databases: Databases,

@@ -11,7 +11,7 @@ import asyncio
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from glob import glob
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
@@ -111,10 +111,6 @@ async def fleet(
     return verdict, causes
 
 
-async def _nothing() -> None:
-    pass
-
-
 @attrs.frozen(kw_only=True)
 class Awakening:
     """What a worker did after it was stopped past its lease and others had done its work.
@@ -160,7 +156,6 @@ async def stop_past_lease(
     crash: str | None = None,
     route: str | None = None,
     seed: int = 0,
-    unlock: Callable[[], Awaitable[Any]] = _nothing,
 ) -> Awakening:
     """Stop a worker at one point, let another one recover all it had, and wake it up.
 
@@ -170,8 +165,6 @@ async def stop_past_lease(
         crash: The call of the ledger at which it stops; see `Job.crash`.
         route: Or the service's endpoint: it stops when that was executed, before its answer.
         seed: Of everything that is drawn.
-        unlock: Awaited while the worker is stopped: ends transactions in the middle of which it
-            fell asleep, as the server itself does after half a minute.
     """
     engine = WatchedEngine(2, seed=seed)
     with tempfile.TemporaryDirectory(prefix="papsms-acks-") as directory:
@@ -203,7 +196,6 @@ async def stop_past_lease(
                         raise RuntimeError(f"the worker ended with {await sleeper.wait()}")
                     await asyncio.sleep(0.01)
             struck.set()
-            await unlock()
             recovery = attrs.evolve(
                 job, name=worker_name(1), work=False, crash=None, acks=f"{directory}/1"
             )

@@ -40,6 +40,10 @@ MAGIC = (
 """Services that go wrong by themselves, yet never leave in doubt whether they were bought."""
 
 
+SILENCE = 0.3
+"""Seconds after which a worker in a transaction that holds others up counts as stopped."""
+
+
 @attrs.frozen(kw_only=True)
 class Job:
     """What a worker does.
@@ -223,6 +227,10 @@ class _Weakened(SqliteStore):
 
 def ledger_of(job: Job) -> Ledger:
     """Return the real ledger of a job."""
+    if job.database.startswith("postgresql:"):
+        from papsms_async.ledger.postgresql import PostgresStore
+
+        return SqlLedger(PostgresStore(job.database, lock_timeout=1.0, silence=SILENCE))
     if not job.pragmas and job.wal is None:
         return open_ledger(job.database)
     store = _Weakened(job.database.removeprefix("sqlite:///"), wal=job.wal)
