@@ -10,7 +10,13 @@ from typing import Any
 import attrs
 import pytest
 
-from papsms_async.sandbox import SandboxConfig, SandboxEngine, SandboxReply, SandboxRequest
+from papsms_async.sandbox import (
+    SandboxConfig,
+    SandboxControl,
+    SandboxEngine,
+    SandboxReply,
+    SandboxRequest,
+)
 
 START = 1_776_607_200.0  # 2026-04-19T14:00:00Z
 AUTH = {"Authorization": "Bearer sandbox", "Content-Type": "application/json"}
@@ -97,3 +103,16 @@ def make() -> Callable[..., Caller]:
 def caller(make: Callable[..., Caller]) -> Caller:
     """Return a caller to an engine without a limit."""
     return make()
+
+
+@pytest.fixture
+def ask(caller: Any) -> Callable[..., tuple[int, Any]]:
+    """Return a function that sends a control request and decodes the answer."""
+    api = SandboxControl(caller.engine)
+
+    def asked(method: str, name: str, body: object = None) -> tuple[int, Any]:
+        raw = b"" if body is None else json.dumps(body).encode()
+        reply = api.handle(SandboxRequest(method, f"/_sandbox/{name}", {}, raw), caller.now)
+        return reply.status, json.loads(reply.body)
+
+    return asked

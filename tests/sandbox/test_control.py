@@ -28,19 +28,6 @@ def caller(make: Make) -> Any:
     return make(sms_delay="never", limit="5/60s")
 
 
-@pytest.fixture
-def ask(caller: Any) -> Ask:
-    """Return a function that sends a control request and decodes the answer."""
-    api = SandboxControl(caller.engine)
-
-    def asked(method: str, name: str, body: object = None) -> tuple[int, Any]:
-        raw = b"" if body is None else json.dumps(body).encode()
-        reply = api.handle(SandboxRequest(method, f"/_sandbox/{name}", {}, raw), caller.now)
-        return reply.status, json.loads(reply.body)
-
-    return asked
-
-
 def test_each_documented_call_exists(ask: Ask) -> None:
     """Each row of the module's table is answered, and each endpoint is in the table."""
     documented = set()

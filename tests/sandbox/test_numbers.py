@@ -24,19 +24,6 @@ Ask = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def ask(caller: Any) -> Ask:
-    """Return a function that sends a control request and decodes the answer."""
-    api = SandboxControl(caller.engine)
-
-    def asked(method: str, name: str, body: object = None) -> tuple[int, Any]:
-        raw = b"" if body is None else json.dumps(body).encode()
-        reply = api.handle(SandboxRequest(method, f"/_sandbox/{name}", {}, raw), caller.now)
-        return reply.status, json.loads(reply.body)
-
-    return asked
-
-
-@pytest.fixture
 def caller(make: Make) -> Any:
     """Return a caller to an engine whose SMS arrive after a minute."""
     return make(sms_delay="fixed:60")
