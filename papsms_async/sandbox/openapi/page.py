@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from .parts import JSON_TYPE
 from .schemas import Json
 from .style import PAGE, STYLE
 
+_COMMON = re.compile(r"^/(api/v1/|_sandbox/|2010-04-01/Accounts/\{\w+\}/)")
 _METHODS = ("get", "put", "post", "delete")
 
 POLICY = (
@@ -245,4 +247,5 @@ def _anchor(name: str) -> str:
 
 
 def _shown(place: str) -> str:
-    return place.removeprefix("/api/v1/").removeprefix("/_sandbox/")
+    """Return a path without what the paths of its kind have in common."""
+    return _COMMON.sub("", place)

@@ -53,7 +53,7 @@ def described(
     found: Json = {"operationId": operation_id, "tags": [tag], "summary": summary}
     if description:
         found["description"] = description
-    return {**found, **more, "responses": {str(key): value for key, value in responses.items()}}
+    return {**found, **more, "responses": dict(sorted((str(k), v) for k, v in responses.items()))}
 
 
 def answered(description: str, schema: str, examples: Mapping[str, object], **more: Any) -> Json:
