@@ -21,9 +21,10 @@ from enum import StrEnum
 
 import attrs
 
-from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
+from papsms_async.ledger import InboxEntry, Ledger, LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import OPEN, Event, State
 from papsms_async.models import VerificationRequest
+from papsms_async.orphans import candidates
 from papsms_async.tracking import Releaser, Shared, Tracked
 
 DETACHED_FOR = 900.0
@@ -60,10 +61,16 @@ class RecoveryReport:
     Attributes:
         actions: Each purchase that was open, with what was (or would be) done with it.
         unknown: All purchases whose answer was lost, these and earlier ones.
+        orphans: Webhooks about numbers that were not bought here, where anything is unknown.
     """
 
     actions: tuple[tuple[LedgerEntry, RecoveryAction], ...]
     unknown: tuple[LedgerEntry, ...]
+    orphans: tuple[InboxEntry, ...] = ()
+
+    def candidates(self, entry: LedgerEntry) -> tuple[InboxEntry, ...]:
+        """Return the webhooks that may be about what an unknown purchase bought."""
+        return candidates(entry, self.orphans)
 
     @property
     def unknown_cost(self) -> Decimal:
@@ -80,7 +87,11 @@ async def plan(ledger: Ledger, now: datetime) -> RecoveryReport:
         actions.append((entry, action))
         if action is RecoveryAction.MARK_UNKNOWN:
             unknown.append(entry)
-    return RecoveryReport(actions=tuple(actions), unknown=tuple(unknown))
+    return RecoveryReport(
+        actions=tuple(actions),
+        unknown=tuple(unknown),
+        orphans=await ledger.inbox.orphans() if unknown else (),
+    )
 
 
 def _action(entry: LedgerEntry, now: datetime) -> RecoveryAction:
@@ -129,9 +140,11 @@ async def carry_out(
             if isinstance(outcome, BaseException):
                 raise outcome
             taken += outcome
+    unknown = await shared.ledger.entries({State.UNKNOWN})
     report = RecoveryReport(
         actions=tuple((entry, ACTIONS[entry.state]) for entry, _ in taken),
-        unknown=await shared.ledger.entries({State.UNKNOWN}),
+        unknown=unknown,
+        orphans=await shared.ledger.inbox.orphans() if unknown else (),
     )
     return report, [tracked for _, tracked in taken if tracked.entry.is_owed]
 

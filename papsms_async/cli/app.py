@@ -23,6 +23,7 @@ from papsms_async.cli.report_command import report_command
 from papsms_async.cli.run_command import run_command
 from papsms_async.cli.sandbox_command import sandbox_command
 from papsms_async.cli.verify_command import verify_command
+from papsms_async.cli.webhook_command import webhook_command
 
 _EPILOG = f"""\b
 Environment, also from a .env file (found upwards; it never overrides):
@@ -33,6 +34,9 @@ Environment, also from a .env file (found upwards; it never overrides):
   PAPSMS_DATABASE   ledger to keep: sqlite:///file.db, postgresql://..., or
                     none; by default papsms.db in your data directory (on
                     Linux ~/.local/share/papsms-async)
+  PAPSMS_WEBHOOK_SECRET          secret segment of the webhook's URL, or two with
+                                 a comma between while it is rotated
+  PAPSMS_WEBHOOK_SIGNING_SECRET  webhooks must be signed with it (whsec_...)
 
 \b
 Exit status (where several apply: 7, 130, 70, 6, 3, 5, 4, 2, 1):
@@ -68,6 +72,7 @@ for _command in (
     recover_command,
     ledger_command,
     report_command,
+    webhook_command,
     sandbox_command,
     replay_command,
     countries_command,

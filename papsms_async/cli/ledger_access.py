@@ -20,7 +20,7 @@ from papsms_async.models import mask_number
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from papsms_async.ledger import Ledger, LedgerEntry, LedgerEvent
+    from papsms_async.ledger import InboxEntry, Ledger, LedgerEntry, LedgerEvent
 
 WIDTH = 80
 """Columns of a table where there is no terminal."""
@@ -102,12 +102,15 @@ async def find_entry(ledger: Ledger, word: str) -> LedgerEntry:
     return fitting[0]
 
 
-def entry_record(entry: LedgerEntry, *, secrets: bool) -> dict[str, Any]:
+def entry_record(
+    entry: LedgerEntry, *, secrets: bool, candidates: Iterable[InboxEntry] | None = None
+) -> dict[str, Any]:
     """Return a purchase as it is written in JSON.
 
     Args:
         entry: The purchase.
         secrets: Whether the whole number, the code and the text are in it.
+        candidates: Webhooks that may tell what it bought, for one that is unknown.
     """
     number, sms = entry.phone_number, entry.sms
     record: dict[str, Any] = {
@@ -128,6 +131,16 @@ def entry_record(entry: LedgerEntry, *, secrets: bool) -> dict[str, Any]:
     if secrets:
         record["code"] = None if sms is None else sms.code
         record["full_text"] = None if sms is None else sms.full_text
+    if candidates is not None:
+        record["candidates"] = [
+            {
+                "activation_id": one.event.activation_id,
+                "received_at": instant(one.received_at),
+                "service": one.event.service,
+                "country": one.event.country,
+            }
+            for one in candidates
+        ]
     return record | {
         "reason": entry.reason,
         "created_at": instant(entry.created_at),

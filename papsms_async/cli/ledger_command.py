@@ -25,12 +25,14 @@ from papsms_async.cli.ledger_access import (
     print_table,
 )
 from papsms_async.cli.options import Common, common_options
+from papsms_async.cli.recover_view import candidate_lines
 from papsms_async.cli.results import amount, dump
 from papsms_async.errors import ConfigurationError
 from papsms_async.lifecycle import OPEN, TERMINAL, State
+from papsms_async.orphans import candidates
 
 if TYPE_CHECKING:
-    from papsms_async.ledger import LedgerEntry, LedgerEvent
+    from papsms_async.ledger import InboxEntry, LedgerEntry, LedgerEvent
 
 _SECRETS = click.option(
     "--show-secrets", is_flag=True, help="Whole phone numbers, and codes and texts of SMS."
@@ -81,19 +83,34 @@ def list_command(
     if states or only_open:
         wanted = {State(word) for word in states} | (OPEN if only_open else frozenset())
 
-    async def read() -> list[LedgerEntry]:
+    async def read() -> tuple[list[LedgerEntry], tuple[InboxEntry, ...]]:
         async with existing_ledger(database_) as ledger:
             entries = await ledger.entries(wanted)
-        return [entry for entry in entries if reference in (None, entry.reference)]
+            orphans = await ledger.inbox.orphans()
+        return [entry for entry in entries if reference in (None, entry.reference)], orphans
 
-    entries = asyncio.run(read())
+    entries, orphans = asyncio.run(read())
     if as_json:
-        echo_array(entry_record(entry, secrets=show_secrets) for entry in entries)
+        echo_array(
+            entry_record(entry, secrets=show_secrets, candidates=_candidates(entry, orphans))
+            for entry in entries
+        )
     elif entries:
         _print_entries(entries, secrets=show_secrets, no_color=common.no_color)
     else:
         click.echo("no purchases")
+    if orphans and not as_json:
+        click.echo(
+            f"{len(orphans)} webhook{'s' * (len(orphans) != 1)} about numbers that were not bought"
+            " here: papsms webhook list --orphans"
+        )
     return ExitCode.OK
+
+
+def _candidates(
+    entry: LedgerEntry, orphans: tuple[InboxEntry, ...]
+) -> tuple[InboxEntry, ...] | None:
+    return candidates(entry, orphans) if entry.state is State.UNKNOWN else None
 
 
 def _print_entries(entries: list[LedgerEntry], *, secrets: bool, no_color: bool) -> None:
@@ -152,19 +169,24 @@ def show_command(
 ) -> ExitCode:
     """Show one purchase, and what happened to it when and why."""
 
-    async def read() -> tuple[LedgerEntry, tuple[LedgerEvent, ...]]:
+    async def read() -> tuple[LedgerEntry, tuple[LedgerEvent, ...], tuple[InboxEntry, ...]]:
         async with existing_ledger(database_) as ledger:
             entry = await find_entry(ledger, purchase)
-            return entry, await ledger.history(entry.intent_id)
+            history = await ledger.history(entry.intent_id)
+            return entry, history, await ledger.inbox.orphans()
 
-    entry, history = asyncio.run(read())
-    record = entry_record(entry, secrets=show_secrets)
+    entry, history, orphans = asyncio.run(read())
+    fitting = _candidates(entry, orphans)
     if as_json:
+        record = entry_record(entry, secrets=show_secrets, candidates=fitting)
         click.echo(dump(record | {"history": [event_fields(event) for event in history]}))
         return ExitCode.OK
+    record = entry_record(entry, secrets=show_secrets)
     for name, value in record.items():
         if value is not None:
             click.echo(f"{name:<14} {_shown(value)}")
+    for line in candidate_lines(fitting or ()):
+        click.echo(line)
     click.echo("")
     print_table(
         [("at (UTC)", "whole"), ("event", "whole"), ("then", "whole"), ("why, who", "left")],
@@ -218,6 +240,8 @@ def purge_command(
     *, common: Common, older_than: str, dry_run: bool, database_: str | None
 ) -> ExitCode:
     """Forget ended purchases that last changed before AGE, with numbers, codes and history.
+
+    Webhooks that came before AGE are forgotten, too.
 
     Purchases that are open or unknown are kept, and what the forgotten ones cost stays counted.
     """

@@ -291,7 +291,10 @@ class Recovery:
                 {
                     "dry_run": dry_run,
                     "purchases": purchases,
-                    "unknown": [entry_record(entry, secrets=False) for entry in last.unknown],
+                    "unknown": [
+                        entry_record(entry, secrets=False, candidates=last.candidates(entry))
+                        for entry in last.unknown
+                    ],
                     "unknown_cost": amount(last.unknown_cost),
                 }
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from papsms_async.lifecycle import State
 from papsms_async.recovery import DETACHED_FOR, RecoveryAction, RecoveryReport
 
 if TYPE_CHECKING:
-    from papsms_async.ledger import LedgerEntry
+    from papsms_async.ledger import InboxEntry, LedgerEntry
 
 _WORDS = {
     RecoveryAction.MARK_UNKNOWN: "mark as unknown",
@@ -59,6 +59,24 @@ def print_plan(report: RecoveryReport, *, dry_run: bool, no_color: bool) -> None
                 f"  {plain(entry.service)} {plain(entry.country)}"
                 f"  at most ${amount(entry.committed)}"
             )
+            for line in candidate_lines(report.candidates(entry)):
+                click.echo(f"    {line}")
+
+
+def candidate_lines(found: Sequence[InboxEntry], most: int = 5) -> list[str]:
+    """Say which activations an unknown purchase may have bought, by webhooks that came."""
+    lines = []
+    for entry in found[:most]:
+        event = entry.event
+        named = " ".join(plain(word) for word in (event.service, event.country) if word)
+        about = f" about {named}" if named else ""
+        lines.append(
+            f"may be activation {plain(event.activation_id)}: a webhook{about} came at"
+            f" {entry.received_at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+    if len(found) > most:
+        lines.append(f"and {len(found) - most} more: papsms webhook list --orphans")
+    return lines
 
 
 def is_held(action: RecoveryAction) -> bool:

@@ -34,6 +34,7 @@ from papsms_async.cli.settings import (
 )
 from papsms_async.cli.sinks import JsonSink
 from papsms_async.cli.source import Stream, read_jobs, stdin_lines
+from papsms_async.cli.webhook_options import Webhooks, webhook_options
 from papsms_async.events import EventKind
 from papsms_async.models import Budget, QuotaProfile, RateLimit
 
@@ -59,6 +60,7 @@ class Plan:
         output: Where results go; ``None`` for standard output.
         force: Whether an output that exists may be overwritten.
         manager: Options of the manager.
+        webhooks: How webhooks come; ``None`` for none.
         drain: Seconds that verifications have to end after a signal.
         progress: Whether progress is shown.
     """
@@ -74,6 +76,7 @@ class Plan:
     output: Path | None
     force: bool
     manager: dict[str, Any]
+    webhooks: Webhooks | None
     drain: float
     progress: bool
 
@@ -188,6 +191,7 @@ _SECONDS = click.FloatRange(0, 86_400, min_open=True)
 @click.option("--dry-run", is_flag=True, help="Check everything, show the plan, buy nothing.")
 @click.option("--no-progress", is_flag=True, help="Show no progress.")
 @common_options
+@webhook_options
 def run_command(
     *,
     common: Common,
@@ -199,6 +203,7 @@ def run_command(
     force: bool,
     events: bool,
     explain: bool,
+    webhooks: Webhooks | None,
     exec_command: str | None,
     exec_after_sms: str | None,
     exec_timeout: float,
@@ -229,10 +234,15 @@ def run_command(
     The first Ctrl-C buys nothing more, gives what runs a little time, and releases the rest; the
     second leaves at once and prints what is still owed. The ledger knows it, and what a crash left
     behind: papsms recover finishes it.
+
+    With --webhook-listen SMS are heard of by webhooks, and polled for little while they come; the
+    secret in the URL's path comes from PAPSMS_WEBHOOK_SECRET.
     """
     if stream and (jobs != "-" or dry_run):
         raise CommandError("--stream needs - for JOBS, and no --dry-run")
     spending = budget(max_spend, worst_price)
+    if webhooks is not None and webhooks.listen is None and database(database_) is None:
+        raise CommandError("--webhook-inbox needs a ledger that the other process writes into")
     format = JobFormat(format_) if format_ else None
     plan = Plan(
         limit=rate_limit(limit, profile),
@@ -252,7 +262,9 @@ def run_command(
             "budget": spending,
             "tenant_weights": weights(tenant_weights),
             "explain": explain,
+            "webhook": None if webhooks is None else webhooks.receiver,
         },
+        webhooks=webhooks,
         drain=drain,
         progress=not no_progress,
     )
@@ -312,6 +324,8 @@ async def carry_out(plan: Plan, common: Common) -> ExitCode:
             say_decisions=plan.explain and not plan.events,
             close_source=close_source,
         )
+        if plan.webhooks is not None:
+            session.listen = plan.webhooks.open_listener
         return await session.run(source)
 
 
@@ -326,13 +340,15 @@ def describe(plan: Plan) -> list[str]:
     if plan.budget is not None and worst > plan.budget.limit:
         worst, bound = plan.budget.limit, " (bounded by --max-spend)"
     pace = Pace.of(plan.limit)
-    requests = REQUESTS_EACH * len(jobs)
+    trusted = plan.webhooks is not None and plan.webhooks.receiver.trust == "payload"
+    requests = (REQUESTS_EACH - trusted) * len(jobs)
     seconds = max(0.0, (requests - pace.burst) / pace.rate)
     return [
         f"rows        {len(jobs)}",
         f"services    {len(services)}: {_some(services)}",
         f"countries   {len(countries)}: {_some(countries)}",
         f"worst cost  ${worst:.2f} at ${price:.2f} each{bound}",
+        *([] if plan.webhooks is None else [f"webhooks    {plan.webhooks.words()}"]),
         f"least time  {_duration(seconds)} for {requests} requests at {plan.limit}"
         f" ({plan.limit.profile.value})",
         "nothing was bought and no request was made",

@@ -17,14 +17,12 @@ import click
 
 from papsms_async.cli.exit_codes import ExitCode
 from papsms_async.cli.failures import CommandError
-from papsms_async.cli.settings import reason
+from papsms_async.cli.settings import LOOPBACK, reason
 
 if TYPE_CHECKING:
     from papsms_async.sandbox import SandboxConfig
 
 T = TypeVar("T")
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command("sandbox")

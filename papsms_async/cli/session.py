@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -21,7 +21,7 @@ from papsms_async.cli.failures import CommandError, exit_code_of, sentence_of, s
 from papsms_async.cli.holdings import Holdings
 from papsms_async.cli.progress import Progress, Silent, Tally, money_words, say
 from papsms_async.errors import ConnectError, Execution, LedgerError, ManagerClosedError, Money
-from papsms_async.events import VerificationEvent
+from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.models import Outcome, VerificationResult
 from papsms_async.signals import Interrupts
 
@@ -57,6 +57,17 @@ class Sink:
         return None
 
 
+async def _no_listener() -> None:
+    return None
+
+
+_WORDS = {
+    EventKind.WEBHOOKS_SILENT: "papsms: webhooks don't come: SMS are polled for from now on",
+    EventKind.WEBHOOKS_BACK: "papsms: webhooks come again",
+}
+"""What is said of an event that concerns all verifications."""
+
+
 @attrs.define(kw_only=True)
 class Session:
     """One run.
@@ -71,6 +82,8 @@ class Session:
         close_source: Called when no more rows are wanted.
         say_errors: Whether the error of a verification is said, for one that is run by hand.
         say_decisions: Whether each permit's decision is said.
+        listen: Awaited once the manager is open, to listen for webhooks; what it opens is closed
+            with the manager.
     """
 
     manager: ActivationManager
@@ -82,6 +95,7 @@ class Session:
     close_source: Callable[[], None] = attrs.field(default=lambda: None)
     say_errors: bool = False
     say_decisions: bool = False
+    listen: Callable[[], Awaitable[object]] = attrs.field(default=_no_listener)
     holdings: Holdings = attrs.field(factory=Holdings)
     fatal: BaseException | None = None
     interrupted: bool = False
@@ -94,7 +108,8 @@ class Session:
         """Run ``jobs`` and return the exit status; sentences about failures are printed.
 
         Raises:
-            CommandError: The ledger can't be opened, or the input can't be read.
+            CommandError: The ledger can't be opened, the address of webhooks can't be listened on,
+                or the input can't be read.
         """
         with Interrupts(self._interrupt, self._leave, signals=SIGNALS):
             try:
@@ -104,6 +119,7 @@ class Session:
             unsubscribe = self.manager.subscribe(self._hear)
             self.progress.start()
             try:
+                await self.listen()
                 await self._conduct(jobs)
                 await self.sink.drain()
             finally:
@@ -177,6 +193,8 @@ class Session:
 
     def _hear(self, event: VerificationEvent) -> None:
         self.holdings.hear(event)
+        if event.kind in _WORDS:
+            self.progress.note(_WORDS[event.kind])
         if self.say_decisions and event.decision is not None:
             self.progress.note(f"papsms: {event.decision}")
         self.sink.event(event)

@@ -22,14 +22,18 @@ from papsms_async.models import Budget, QuotaProfile, RateLimit
 
 if TYPE_CHECKING:
     from papsms_async.client import PapSMSClient
+    from papsms_async.ledger import Ledger
 
 KEY = "PAPSMS_API_KEY"
 BASE_URL = "PAPSMS_BASE_URL"
 DATABASE = "PAPSMS_DATABASE"
 LIMIT = "PAPSMS_LIMIT"
+WEBHOOK_SECRETS = "PAPSMS_WEBHOOK_SECRET"
+SIGNING_SECRETS = "PAPSMS_WEBHOOK_SIGNING_SECRET"
 DEFAULT_WORST_PRICE = Decimal("3.00")
-SECRET_VARIABLES = (KEY, DATABASE)
+SECRET_VARIABLES = (KEY, DATABASE, WEBHOOK_SECRETS, SIGNING_SECRETS)
 """Never handed on to commands that are started."""
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @attrs.frozen(kw_only=True)
@@ -193,6 +197,24 @@ def own_database() -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("papsms-async", appauthor=False) / "papsms.db"
+
+
+def ledger_of(option: str | None) -> Ledger | None:
+    """Return the ledger that is named, to be opened; made if it is not there yet.
+
+    Returns:
+        The ledger, or ``None`` where it was said to keep none.
+
+    Raises:
+        ConfigurationError: What names it can't be read.
+        CommandError: There is no place for it.
+    """
+    from papsms_async.ledger import open_ledger
+
+    named = database(option)
+    if named == str(own_database()):
+        _make_directory(own_database().parent)
+    return None if named is None else open_ledger(named)
 
 
 def open_manager(client: PapSMSClient, **options: Any) -> Any:
