@@ -45,6 +45,7 @@ class Parts:
         webhook: Takes webhooks; ``None`` for none.
         explain: Whether each permit is explained.
         objective: What is wanted of the permits.
+        early_cancel: Chance of an SMS that is too small to wait for.
         rng: Randomness of pauses and of intent ids; ``None`` for chance.
         check_open: Raises where the manager is not open.
 
@@ -63,6 +64,7 @@ class Parts:
         webhook: WebhookReceiver | None,
         explain: bool,
         objective: str | float,
+        early_cancel: float,
         rng: random.Random | None,
         check_open: Callable[[], None],
     ) -> None:
@@ -96,7 +98,13 @@ class Parts:
         self.market.line = self._line
         self.desk.market = self.market
         self.poller = Poller(
-            dispatcher, self.tasks, shared, delays=delays, market=self.market, supply=supply
+            dispatcher,
+            self.tasks,
+            shared,
+            delays=delays,
+            market=self.market,
+            supply=supply,
+            early_cancel=early_cancel,
         )
         self.purchasing.places.on_change = self.poller.line_changed
         self.hearing = (

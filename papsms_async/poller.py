@@ -45,7 +45,7 @@ from papsms_async.learning import DelayModel
 from papsms_async.lifecycle import Event, State
 from papsms_async.market import Market, plan_timeout
 from papsms_async.models import ActivationStatus, Priority, Sms, Status
-from papsms_async.polling import poll_plan
+from papsms_async.polling import give_up_age, poll_plan
 from papsms_async.protocol import read_status, status_request
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
@@ -151,6 +151,8 @@ class Poller:
         delays: What is known of SMS delays.
         market: What a permit costs.
         supply: Requests a second that the quota gives.
+        early_cancel: Chance of an SMS before the timeout that is too small to wait for; 0 waits
+            for every one.
     """
 
     def __init__(
@@ -162,7 +164,9 @@ class Poller:
         delays: DelayModel,
         market: Market,
         supply: float,
+        early_cancel: float = 0.0,
     ) -> None:
+        self._early_cancel = early_cancel
         self.delays = delays
         self.market = market
         self.net: Net | None = None
@@ -298,13 +302,21 @@ class Poller:
     def _due(self, watch: _Watch) -> float:
         """Return the age at which its next poll is due at the present price."""
         law, due = self._law(watch.tracked), None
+        timeout = self._last_age(watch)
         if self.net is not None:
-            due = self.net.next_look(law, timeout=watch.timeout, last=watch.last)
+            due = self.net.next_look(law, timeout=timeout, last=watch.last)
         if due is None:
-            plan = poll_plan(law, self.market.price, plan_timeout(watch.timeout))
+            plan = poll_plan(law, self.market.price, plan_timeout(timeout))
             due = plan.next_poll(watch.last)
-        age = watch.timeout if due is None else min(due, watch.timeout)
+        age = timeout if due is None else min(due, timeout)
         return min([age, *watch.looks])
+
+    def _last_age(self, watch: _Watch) -> float:
+        """Return the age at which a poll without SMS is the last."""
+        entry = watch.tracked.entry
+        if not self._early_cancel or self.delays.is_thin(entry.service, entry.country):
+            return watch.timeout
+        return give_up_age(self._law(watch.tracked), self._early_cancel, watch.timeout)
 
     def _launch(self, watch: _Watch, due: float) -> None:
         watch.alarm = None
@@ -411,7 +423,7 @@ class Poller:
             activation=tracked.activation,
             detail=status.status,
         )
-        if asked_at >= watch.timeout - _EPSILON:
+        if asked_at >= self._last_age(watch) - _EPSILON:
             self._time_out(watch)
         else:
             self._schedule(watch)
@@ -440,9 +452,15 @@ class Poller:
         if watch.over:
             return
         tracked = watch.tracked
-        self._learn(watch, watch.timeout, arrived=False)
+        # After a last answer, up to there; without one, nothing more is known than before it.
+        waited = min(watch.timeout, self._age(watch))
+        early = watch.last < watch.timeout - _EPSILON and waited < watch.timeout - _EPSILON
+        self._learn(watch, watch.last if early else watch.timeout, arrived=False)
         self._drop(watch)
-        error = SmsTimeoutError(f"No SMS came within {watch.timeout:.4g} s.")
+        reason = f"No SMS came within {waited:.4g} s."
+        if early:
+            reason += " Hardly one comes after that, so the number is given back early."
+        error = SmsTimeoutError(reason)
         error.__cause__ = watch.last_error
         tracked.fail_wait(error)
         self._shared.publish(

@@ -36,7 +36,7 @@ import attrs
 
 from papsms_async.delays import DelayLaw
 
-__all__ = ["AGE_BINS", "PRICES", "PollPlan", "index", "poll_plan"]
+__all__ = ["AGE_BINS", "PRICES", "PollPlan", "give_up_age", "index", "poll_plan"]
 
 PRICES: tuple[float, ...] = tuple(2.0 ** (k / 2) for k in range(-30, 18))
 """The prices in use, seconds a request: a grid, two an octave, so that plans can be kept."""
@@ -63,6 +63,31 @@ def index(law: DelayLaw, last: float, age: float) -> float:
     if survival <= 0.0:
         return 0.0
     return max(0.0, (age - last) - (law.integral(age) - law.integral(last)) / survival)
+
+
+@lru_cache(maxsize=PLANS_KEPT)
+def give_up_age(law: DelayLaw, chance: float, timeout: float) -> float:
+    """Return the age from which on an SMS hardly comes any more.
+
+    Args:
+        law: the law of the SMS delay.
+        chance: the probability of one before the timeout that is too small to wait for.
+        timeout: seconds that are waited at most.
+
+    Returns:
+        Seconds, at most `timeout`, which it is also where an SMS is still likely just before it.
+    """
+    never = law.survival(timeout)
+
+    def is_hopeless(age: float) -> bool:
+        alive = law.survival(age)
+        return alive <= 0.0 or 1.0 - never / alive < chance
+
+    low, high = 0.0, timeout
+    while high - low > 0.25:
+        age = (low + high) / 2
+        low, high = (low, age) if is_hopeless(age) else (age, high)
+    return high
 
 
 @attrs.frozen(eq=False)

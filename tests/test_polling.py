@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from papsms_async.delays import COLD_START, EDGES, DelayLaw
-from papsms_async.polling import PRICES, index, poll_plan
+from papsms_async.polling import PRICES, give_up_age, index, poll_plan
 from papsms_async.polling import _solve as solve
 
 HALF_SECONDS = tuple(k * 0.5 for k in range(241))
@@ -248,3 +248,15 @@ def test_index_is_expected_undetected_waiting(law: DelayLaw, last: float, width:
 def test_index_of_a_dead_law_is_zero() -> None:
     """When no SMS can be outstanding any more there is nothing to gain."""
     assert index(DelayLaw((0.0,), (50.0,)), 100.0, 110.0) == 0.0
+
+
+@given(law=any_laws, chance=st.floats(0.0, 0.9), timeout=timeouts)
+def test_giving_up_early_is_where_hope_ends(law: DelayLaw, chance: float, timeout: float) -> None:
+    """Before the age an SMS is likely enough, from it on it is not; without a chance, never."""
+    age = give_up_age(law, chance, timeout)
+    assert 0.0 < age <= timeout
+    if chance == 0.0:
+        assert age == timeout or law.survival(age) <= 0.0
+    hopeful = max(0.0, age - 0.5)
+    if hopeful > 0.0 and law.survival(hopeful) > 0.0:
+        assert 1.0 - law.survival(timeout) / law.survival(hopeful) >= chance - 1e-9

@@ -28,6 +28,7 @@ from papsms_async.cli.settings import (
     DEFAULT_WORST_PRICE,
     budget,
     database,
+    objective_named,
     open_manager,
     rate_limit,
     weights,
@@ -168,6 +169,20 @@ _SECONDS = click.FloatRange(0, 86_400, min_open=True)
     metavar="T=W",
     help="Share of tenant T among the rows that wait, such as acme=2; 1 for all others.",
 )
+@click.option(
+    "--objective",
+    metavar="NAME",
+    default="balanced",
+    show_default=True,
+    help="What matters in bulk: latency, balanced, throughput, or a price in seconds.",
+)
+@click.option(
+    "--early-cancel",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    metavar="P",
+    help="Give a number back once the chance of its SMS is below P; such SMS are lost.",
+)
 @click.option("--limit", metavar="N/Ws", help="Limit of the key [60/60s; env: PAPSMS_LIMIT].")
 @click.option(
     "--profile",
@@ -212,6 +227,8 @@ def run_command(
     max_spend: str | None,
     worst_price: str | None,
     tenant_weights: tuple[str, ...],
+    objective: str,
+    early_cancel: float,
     limit: str | None,
     profile: str | None,
     database_: str | None,
@@ -263,6 +280,8 @@ def run_command(
             "tenant_weights": weights(tenant_weights),
             "explain": explain,
             "webhook": None if webhooks is None else webhooks.receiver,
+            "objective": objective_named(objective),
+            "early_cancel": early_cancel,
         },
         webhooks=webhooks,
         drain=drain,

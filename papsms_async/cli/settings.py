@@ -7,6 +7,7 @@ command line can be read by everybody on the machine.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, MutableMapping
 from decimal import Decimal
@@ -178,6 +179,24 @@ def weights(words: Iterable[str]) -> dict[str, float] | None:
         if not separator or not tenant.strip():
             raise CommandError(f"--tenant-weight looks like acme=2, not {word!r}")
     return found or None
+
+
+def objective_named(word: str) -> str | float:
+    """Return the objective that an option names: a word, or a price in seconds.
+
+    Raises:
+        CommandError: There is none.
+    """
+    from papsms_async.pricing import Objective
+
+    wanted: str | float = word
+    with contextlib.suppress(ValueError):
+        wanted = float(word)
+    try:
+        Objective.of(wanted)
+    except ValueError as error:
+        raise CommandError(f"--objective: {error}") from None
+    return wanted
 
 
 def database(option: str | None) -> str | None:

@@ -1,0 +1,96 @@
+"""What is wanted of the permits, and giving numbers back early, through the whole manager."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+
+from papsms_async import ConfigurationError, Outcome, RateLimit, SmsTimeoutError
+from papsms_async.pricing import OBJECTIVES
+from papsms_async.testing import virtual_time
+
+LIMIT = RateLimit(60, 60)
+
+
+async def bulk(world, count: int, **manager) -> tuple[list, float]:
+    """Run a bulk at 60 a minute; return its results and the requests for each completion."""
+    async with world(
+        rate_limit=LIMIT, limit="60/60s", sms_delay="lognormal:12/0.8,never:0.08", manager=manager
+    ) as w:
+        results = [result async for result in w.manager.run(["whatsapp"] * count)]
+        completed = sum(result.ok for result in results)
+        return results, w.engine.counted_requests / completed
+
+
+def lateness(results: list) -> float:
+    """Mean seconds from the SMS's arrival to its caller's having it."""
+    return statistics.fmean(
+        (result.sms_at - result.sms.received_at).total_seconds() for result in results if result.ok
+    )
+
+
+@virtual_time
+async def test_objectives_trade_requests_for_lateness(world):
+    """Quick costs requests, many completions cost lateness, balanced is between."""
+    quick, many, both = [
+        await bulk(world, 120, objective=name) for name in ("latency", "throughput", "balanced")
+    ]
+    assert lateness(quick[0]) < lateness(both[0]) < lateness(many[0])
+    assert quick[1] > both[1] > many[1]
+
+
+@virtual_time
+async def test_price_may_be_given(world):
+    """A number is the price in bulk."""
+    async with world(rate_limit=LIMIT, manager={"objective": 8.0}) as w:
+        run = w.manager.run(["test-delay-30"] * 200)
+        await anext(run)
+        assert w.manager.statistics().price == 8.0
+        await run.aclose()
+
+
+@pytest.mark.parametrize("wrong", ["quick", -1, None])
+@virtual_time
+async def test_wrong_objective_is_refused(world, wrong):
+    """A wrong one is told before anything is bought, with what there is."""
+    with pytest.raises(ConfigurationError, match="latency, balanced, throughput"):
+        async with world(manager={"objective": wrong}):
+            pass
+    assert "balanced" in OBJECTIVES
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1, "0.1"])
+@virtual_time
+async def test_wrong_chance_is_refused(world, wrong):
+    """It is a probability below one."""
+    with pytest.raises(ConfigurationError, match="early_cancel"):
+        async with world(manager={"early_cancel": wrong}):
+            pass
+
+
+@virtual_time
+async def test_hopeless_numbers_are_given_back_early(world):
+    """With enough seen, a number whose SMS hardly comes any more does not wait for its timeout."""
+    early, late = [await bulk(world, 150, early_cancel=chance) for chance in (0.05, 0.0)]
+    for results, gives_up in ((early[0], True), (late[0], False)):
+        waits = [
+            (result.ended_at - result.purchased_at).total_seconds()
+            for result in results
+            if result.outcome is Outcome.TIMED_OUT
+        ]
+        assert waits
+        assert (min(waits) < 110) is gives_up
+        assert max(waits) < 130
+    told = [str(r.error) for r in early[0] if isinstance(r.error, SmsTimeoutError)]
+    assert any("given back early" in text for text in told)
+
+
+@virtual_time
+async def test_nothing_is_given_up_on_thin_evidence(world):
+    """As long as little was seen of a service, its numbers get their whole timeout."""
+    async with world(manager={"early_cancel": 0.9}) as w:
+        result = await w.manager.verify("test-never")
+        waited = (result.ended_at - result.purchased_at).total_seconds()
+        assert result.outcome is Outcome.TIMED_OUT
+        assert waited >= 120
