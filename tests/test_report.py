@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from papsms_async.errors import ConfigurationError
 from papsms_async.ledger import LedgerEntry, MemoryLedger, open_ledger
@@ -231,6 +232,49 @@ async def test_instants_come_from_the_history(tmp_path: object) -> None:
         await ledger.aclose()
     assert instants == {one.intent_id: bought}
     assert money_report(found, bought_at=instants).total.delays == (13.0,)
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_a_report_asks_as_often_for_many_purchases_as_for_few(
+    kind: str, tmp_path: object, request: pytest.FixtureRequest
+) -> None:
+    """However many SMS there are, they are read in one go."""
+    address = f"{tmp_path}/ledger.db"
+    if kind == "postgresql":
+        address = request.getfixturevalue("postgres_url")
+    ledger = open_ledger(address)
+    await ledger.open()
+    statements: list[str] = []
+    event.listen(
+        ledger._database._engine.sync_engine,  # type: ignore[attr-defined]
+        "before_cursor_execute",
+        lambda *args: statements.append(args[2]),
+    )
+    counts = []
+    for _ in range(2):
+        for _ in range(30):
+            one = entry(State.SENDING)
+            await ledger.add(one)
+            moved = await ledger.move(
+                one.intent_id,
+                State.SENDING,
+                State.WAITING,
+                event="bought",
+                at=START,
+                cost=Decimal(1),
+            )
+            sms = Sms(code="1", full_text="", received_at=START + timedelta(seconds=20))
+            await ledger.move(
+                moved.intent_id, State.WAITING, State.RECEIVED, event="sms", at=START, sms=sms
+            )
+        statements.clear()
+        found = await ledger.entries()
+        instants = await purchase_instants(ledger, found)
+        counts.append(len(statements))
+        assert len(instants) == len(found)
+        assert set(money_report(found, bought_at=instants).total.delays) == {20.0}
+    await ledger.aclose()
+    assert counts[0] == counts[1]
 
 
 def test_days_are_utc_and_bounds_are_half_open() -> None:

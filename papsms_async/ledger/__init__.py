@@ -8,6 +8,7 @@ from papsms_async.ledger.base import Ledger, LedgerConflictError, LedgerEntry, L
 from papsms_async.ledger.delay_store import DelayStore
 from papsms_async.ledger.inbox import Inbox, InboxEntry
 from papsms_async.ledger.memory import MemoryLedger
+from papsms_async.ledger.passing import PassingLedger
 from papsms_async.ledger.urls import open_ledger
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "LedgerEntry",
     "LedgerEvent",
     "MemoryLedger",
+    "PassingLedger",
     "open_ledger",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
@@ -280,6 +280,10 @@ class Ledger(Protocol):
 
     async def history(self, intent_id: str) -> tuple[LedgerEvent, ...]:
         """Return the history of one entry, oldest first."""
+        ...
+
+    async def instants(self, event: str) -> Mapping[str, datetime]:
+        """Return when ``event`` first happened to each entry that it happened to, by intent id."""
         ...
 
     async def committed(self) -> Decimal:

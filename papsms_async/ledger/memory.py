@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -195,6 +195,14 @@ class MemoryLedger:
     async def history(self, intent_id: str) -> tuple[LedgerEvent, ...]:
         """See `Ledger.history`."""
         return tuple(self._history.get(intent_id, ()))
+
+    async def instants(self, event: str) -> Mapping[str, datetime]:
+        """See `Ledger.instants`."""
+        return {
+            intent_id: min(line.at for line in lines if line.event == event)
+            for intent_id, lines in self._history.items()
+            if any(line.event == event for line in lines)
+        }
 
     async def committed(self) -> Decimal:
         """See `Ledger.committed`."""

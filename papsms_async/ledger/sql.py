@@ -16,7 +16,7 @@ Theory of operation
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -315,6 +315,15 @@ class SqlLedger:
             lambda connection: tuple(
                 event_from_row(row) for row in connection.execute(query).mappings()
             )
+        )
+
+    async def instants(self, event: str) -> Mapping[str, datetime]:
+        """See `Ledger.instants`."""
+        earliest = func.min(EVENTS.c.at, type_=EVENTS.c.at.type).label("at")
+        first = select(EVENTS.c.intent_id, earliest)
+        query = first.where(EVENTS.c.event == event).group_by(EVENTS.c.intent_id)
+        return await self._database.read(
+            lambda connection: {row.intent_id: row.at for row in connection.execute(query)}
         )
 
     async def committed(self) -> Decimal:

@@ -52,13 +52,21 @@ def entries() -> list[LedgerEntry]:
 @pytest.fixture
 def ledger(tmp_path: Path) -> list[LedgerEntry]:
     """Fill ``ledger.db``, and return what is in it."""
+    return fill(str(tmp_path / "ledger.db"))
+
+
+def fill(database: str) -> list[LedgerEntry]:
+    """Write the purchases into a ledger, each SMS after its purchase was answered."""
     made = entries()
 
     async def write() -> None:
-        opened = open_ledger(str(tmp_path / "ledger.db"))
+        opened = open_ledger(database)
         await opened.open()
         for entry in made:
             await opened.add(entry)
+            if entry.sms is not None:
+                at = entry.created_at - timedelta(seconds=1)
+                await opened.move(entry.intent_id, entry.state, entry.state, event="bought", at=at)
         await opened.aclose()
 
     asyncio.run(write())
@@ -89,6 +97,25 @@ def test_json_adds_up(command: Command, ledger: list[LedgerEntry], by: str, grou
     assert held == sum(entry.committed for entry in ledger)
     assert total["purchases"] == 60
     assert record["purged_spend"] == "0.00"
+
+
+def test_postgresql_gives_the_same_report(
+    postgres_url: str, command: Command, ledger: list[LedgerEntry], tmp_path: Path
+) -> None:
+    """The figures of a ledger on a server are those of the same ledger in a file."""
+    fill(postgres_url)
+    by = "day,service,country,tenant"
+    reports = [
+        command("report", "--database", database, "--json", "--by", by)
+        for database in ("sqlite:///ledger.db", postgres_url)
+    ]
+    assert [(ended.code, ended.err) for ended in reports] == [(0, ""), (0, "")]
+    assert json.loads(reports[0].out) == json.loads(reports[1].out)
+    assert json.loads(reports[1].out)["total"]["time_to_code"]["median"] == 29.0
+    page = tmp_path / "report.html"
+    ended = command("report", "--database", postgres_url, "--html", str(page))
+    assert ended.code == 0
+    assert "<svg" in page.read_text()
 
 
 @pytest.mark.parametrize("by", ["none", "day", "service", "day,service,country,tenant"])

@@ -68,6 +68,24 @@ async def test_instants_of_any_zone_are_the_same_instant(
     assert found.created_at.utcoffset() is not None
 
 
+async def test_instants_of_an_event_are_told_for_all_entries_at_once(
+    ledger: Ledger, make_entry: Make, now: datetime
+) -> None:
+    """Each entry that it happened to, with the first time that it did."""
+    for name in ("a", "b", "c"):
+        await ledger.add(make_entry(name))
+    for seconds, name, before in ((1, "a", State.SENDING), (2, "b", State.SENDING)):
+        at = now + timedelta(seconds=seconds)
+        await ledger.move(name, before, State.WAITING, event="bought", at=at)
+    later = now + timedelta(seconds=9)
+    await ledger.move("a", State.WAITING, State.WAITING, event="bought", at=later)
+    assert await ledger.instants("bought") == {
+        "a": now + timedelta(seconds=1),
+        "b": now + timedelta(seconds=2),
+    }
+    assert await ledger.instants("nothing") == {}
+
+
 async def test_an_id_is_taken_once(ledger: Ledger, make_entry: Make) -> None:
     """A second entry of the same id is refused and changes nothing."""
     await ledger.add(make_entry())

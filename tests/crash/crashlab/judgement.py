@@ -12,10 +12,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import attrs
+from sqlalchemy import select
 
 from crashlab.service import WatchedEngine
-from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
-from papsms_async.ledger.base import LedgerEvent
+from papsms_async.ledger import LedgerEntry, LedgerEvent, open_ledger
+from papsms_async.ledger.rows import event_from_row
+from papsms_async.ledger.schema import EVENTS
+from papsms_async.ledger.sql import SqlLedger
 from papsms_async.lifecycle import OPEN, State
 from papsms_async.sandbox.activations import ActivationState, Charge, ChargeKind
 
@@ -66,13 +69,24 @@ class Verdict:
 
 async def read_records(database: str) -> Records:
     """Read a whole ledger."""
-    ledger: Ledger = open_ledger(database)
+    ledger = open_ledger(database)
+    assert isinstance(ledger, SqlLedger)
     await ledger.open()
     try:
         entries = await ledger.entries()
+        # In one go: there are thousands.
+        lines = await ledger._database.read(
+            lambda connection: [
+                event_from_row(row)
+                for row in connection.execute(select(EVENTS).order_by(EVENTS.c.seq)).mappings()
+            ]
+        )
+        histories: dict[str, list[LedgerEvent]] = {entry.intent_id: [] for entry in entries}
+        for line in lines:
+            histories[line.intent_id].append(line)
         return Records(
             entries=entries,
-            histories={entry.intent_id: await ledger.history(entry.intent_id) for entry in entries},
+            histories={intent_id: tuple(told) for intent_id, told in histories.items()},
             committed=await ledger.committed(),
         )
     finally:

@@ -21,7 +21,7 @@ from typing import Any
 import attrs
 
 from papsms_async import ActivationManager, PapSMSClient, PapSMSError, RateLimit
-from papsms_async.ledger import Ledger, LedgerEntry, open_ledger
+from papsms_async.ledger import Ledger, LedgerEntry, PassingLedger, open_ledger
 from papsms_async.ledger.sql import SqlLedger
 from papsms_async.ledger.sqlite import SqliteStore
 from papsms_async.lifecycle import OPEN, State
@@ -138,7 +138,7 @@ class CrashingTransport(AiohttpTransport):
         return await super().send(request, key=key, timeout=timeout, on_sent=leaving)
 
 
-class CrashingLedger:
+class CrashingLedger(PassingLedger):
     """A ledger whose process dies, or stops, at one of its calls.
 
     Args:
@@ -148,12 +148,9 @@ class CrashingLedger:
     """
 
     def __init__(self, inner: Ledger, doom: Doom, acks: int | None) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._acks = acks
         self._strike = doom.strike
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
 
     def _ack(self, intent_id: str, event: str) -> None:
         if self._acks is not None:
