@@ -17,6 +17,7 @@ from papsms_async.cli.demo import demo_command
 from papsms_async.cli.exit_codes import help_text
 from papsms_async.cli.ledger_command import ledger_command
 from papsms_async.cli.options import common_options
+from papsms_async.cli.plan_command import plan_command
 from papsms_async.cli.recover_command import recover_command
 from papsms_async.cli.replay_command import replay_command
 from papsms_async.cli.report_command import report_command
@@ -34,8 +35,8 @@ Environment, also from a .env file (found upwards; it never overrides):
   PAPSMS_DATABASE   ledger to keep: sqlite:///file.db, postgresql://..., or
                     none; by default papsms.db in your data directory (on
                     Linux ~/.local/share/papsms-async)
-  PAPSMS_WEBHOOK_SECRET          secret segment of the webhook's URL, or two with
-                                 a comma between while it is rotated
+  PAPSMS_WEBHOOK_SECRET          secret segment of the webhook's URL, or two
+                                 with a comma between while it is rotated
   PAPSMS_WEBHOOK_SIGNING_SECRET  webhooks must be signed with it (whsec_...)
 
 \b
@@ -75,6 +76,7 @@ for _command in (
     webhook_command,
     sandbox_command,
     replay_command,
+    plan_command,
     countries_command,
     status_command,
     complete_command,
