@@ -86,7 +86,8 @@ class PapSMSError(Exception):
         self.retry_after = retry_after
         self.intent_id = intent_id
         self.activation_id = activation_id
-        self.token = token
+        # The ledger's id of a number that was bought is what it takes to go on with it.
+        self.token = intent_id if token is None and activation_id is not None else token
         # Instance values shadow the class's defaults only where the raiser knows better.
         if money is not None:
             self.money = money

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from papsms_async.errors import ActivationEndedError, ConfigurationError
+from papsms_async.errors import (
+    ActivationEndedError,
+    ConfigurationError,
+    PapSMSError,
+    PurchaseUnknownError,
+)
 from papsms_async.ledger import LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import State
 from papsms_async.recovery import request_of
@@ -26,7 +31,8 @@ async def take_up(shared: Shared, releaser: Releaser, token: str) -> Tracked:
     Raises:
         ConfigurationError: The ledger has no such purchase.
         LedgerConflictError: A living process drives it.
-        ActivationEndedError: It is over.
+        PurchaseUnknownError: The answer to the purchase was lost; it is settled by hand.
+        ActivationEndedError: It is over, or not bought yet.
     """
     owner, lease = owner_of(shared)
     taken = await shared.ledger.claim(owner, lease=lease, states=USABLE, intent_id=token)
@@ -45,17 +51,27 @@ async def let_go(shared: Shared, tracked: Tracked) -> None:
     await shared.ledger.release_leases(owner, intent_id=tracked.entry.intent_id)
 
 
-def _why_not(entry: LedgerEntry | None, token: str) -> Exception:
+_WHY_NOT = {
+    State.UNKNOWN: "The answer to the purchase was lost, so there is no number to go on with: look"
+    " into the account and settle it with `papsms ledger resolve`.",
+    State.SENDING: "The purchase is under way, or a crash cut it short: recover() tells which.",
+    State.COMPLETING: "The activation is over: it is being completed.",
+    State.CANCELLING: "The activation is over: it is being given back.",
+}
+
+
+def _why_not(entry: LedgerEntry | None, token: str) -> PapSMSError:
     if entry is None:
-        return ConfigurationError("The ledger has no purchase of this token: is it the same one?")
-    if entry.state not in USABLE:
-        return ActivationEndedError(
-            f"The activation is over: it is {entry.state.value}.",
-            intent_id=token,
-            activation_id=entry.activation_id,
+        return ConfigurationError(
+            "The ledger has no purchase of this token: is it the same one?", token=token
         )
-    return LedgerConflictError(
-        "Another process drives the activation; it can be taken up when that lets go of it.",
-        intent_id=token,
-        activation_id=entry.activation_id,
-    )
+    ids = {"intent_id": token, "activation_id": entry.activation_id, "token": token}
+    if entry.state in USABLE:
+        return LedgerConflictError(
+            "Another process drives the activation; it can be taken up when that lets go of it.",
+            **ids,
+        )
+    sentence = _WHY_NOT.get(entry.state, f"The activation is over: it is {entry.state.value}.")
+    if entry.state is State.UNKNOWN:
+        return PurchaseUnknownError(sentence, **ids)
+    return ActivationEndedError(sentence, **ids)

@@ -381,6 +381,8 @@ class ActivationManager:
         Raises:
             ConfigurationError: On entering: the ledger has no purchase of this token.
             LedgerConflictError: On entering: a living process drives it.
+            PurchaseUnknownError: On entering: the answer to the purchase was lost; it is settled
+                by hand, with ``papsms ledger resolve``.
             ActivationEndedError: On entering: it is over.
         """
         return self._parts.takeover.resume(token)

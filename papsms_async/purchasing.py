@@ -299,6 +299,7 @@ class Purchasing:
         """Return what a failed purchase means: an error of ours, or the cancellation itself."""
         if isinstance(error, PapSMSError):
             error.intent_id = intent_id
+            error.token = intent_id if error.activation_id is not None else error.token
             if isinstance(error, AccountError) and not error.retryable:
                 self._pause(error)
             failure = purchase_error(error)

@@ -85,6 +85,7 @@ class Takeover:
             raise LedgerConflictError(
                 "This manager drives the activation already; leave or detach it there first.",
                 intent_id=token,
+                token=token,
             )
         return await take_up(self._shared, self._desk, token)
 

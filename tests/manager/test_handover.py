@@ -63,9 +63,12 @@ async def test_detached_number_is_resumed_by_another_manager(database, service):
             assert resumed.phone_number == activation.phone_number
             assert resumed.request.reference == "user-1"
             assert (await resumed.wait_for_sms()).code
-        with pytest.raises(ActivationEndedError):
+        with pytest.raises(ActivationEndedError, match="over") as caught:
             async with second.resume(token):
                 pytest.fail("it is over")
+        error = caught.value
+        assert (error.intent_id, error.token) == (token, token)
+        assert error.activation_id == activation.activation_id
     assert service.engine.finish_counts() == {activation.activation_id: 1}
     assert service.engine.open_activations() == []
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import update
 
 from papsms_async import ActivationManager, PurchaseUnknownError, RateLimit, State
+from papsms_async.leases import since_boot
 from papsms_async.ledger import LedgerEntry, open_ledger
+from papsms_async.ledger.schema import ENTRIES
 from papsms_async.recovery import RecoveryAction
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
 from papsms_async.testing import MemoryService
@@ -116,16 +118,25 @@ async def test_living_process_keeps_what_it_drives(database, service):
     assert service.engine.finish_counts() == {activation.activation_id: 1}
 
 
+async def oversleep(manager):
+    """Let the leases of a manager end, for the ledger and by its own clock."""
+    leases, long_ago = manager._shared.leases, datetime.now(UTC) - timedelta(seconds=1)
+    await manager.ledger._database.write(
+        lambda batch: batch.connection.execute(update(ENTRIES).values(lease_until=long_ago))
+    )
+    leases._clock = lambda: since_boot() + leases.lease
+
+
 async def test_process_whose_lease_was_taken_changes_nothing(database, service):
     """Once another process took a number over, the first one sends no finish and writes nothing."""
-    async with managed(database, service, lease=0.05) as first:
+    async with managed(database, service) as first:
         # As if the process had been stopped: nothing renews its lease.
         await first._shared.leases.suspend()
         async with first.activate("test-never") as activation:
             intent = activation.intent_id
+            await oversleep(first)
             async with managed(database, service) as second:
-                while not (await second.recover()).actions:
-                    await asyncio.sleep(0)
+                assert len((await second.recover()).actions) == 1
                 taken = await second.ledger.get(intent)
                 assert taken.state is State.CANCELLED
                 finishes = dict(service.engine.finish_counts())
@@ -147,6 +158,10 @@ async def test_error_of_an_unknown_purchase_names_its_intent(database):
                 pytest.fail("its answer was lost")
         entry = await manager.ledger.get(caught.value.intent_id)
         assert entry.state is State.UNKNOWN
+        with pytest.raises(PurchaseUnknownError, match="papsms ledger resolve") as told:
+            async with manager.resume(caught.value.token):
+                pytest.fail("there is no number")
+        assert told.value.intent_id == told.value.token == entry.intent_id
         assert await manager.ledger.committed() == Decimal(3)
         assert [e.event for e in await manager.ledger.history(entry.intent_id)] == [
             "intent",
