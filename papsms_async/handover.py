@@ -65,13 +65,12 @@ def _why_not(entry: LedgerEntry | None, token: str) -> PapSMSError:
         return ConfigurationError(
             "The ledger has no purchase of this token: is it the same one?", token=token
         )
-    ids = {"intent_id": token, "activation_id": entry.activation_id, "token": token}
     if entry.state in USABLE:
-        return LedgerConflictError(
-            "Another process drives the activation; it can be taken up when that lets go of it.",
-            **ids,
+        cls: type[PapSMSError] = LedgerConflictError
+        sentence = (
+            "Another process drives the activation; it can be taken up when that lets go of it."
         )
-    sentence = _WHY_NOT.get(entry.state, f"The activation is over: it is {entry.state.value}.")
-    if entry.state is State.UNKNOWN:
-        return PurchaseUnknownError(sentence, **ids)
-    return ActivationEndedError(sentence, **ids)
+    else:
+        cls = PurchaseUnknownError if entry.state is State.UNKNOWN else ActivationEndedError
+        sentence = _WHY_NOT.get(entry.state, f"The activation is over: it is {entry.state.value}.")
+    return cls(sentence, intent_id=token, activation_id=entry.activation_id, token=token)
