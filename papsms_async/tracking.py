@@ -112,6 +112,8 @@ class Tracked:
         # What the ledger has, while a write failed: the state, and the changes that it lacks.
         self._written = entry.state
         self._unwritten: dict[str, Any] = {}
+        # Writes that failed, and may be there all the same.
+        self._doubtful: list[tuple[str, datetime]] = []
         self._counted = counted
         self.request = request
         self.priority = priority
@@ -292,8 +294,40 @@ class Tracked:
         reason: str | None,
         changes: dict[str, Any],
     ) -> LedgerEntry:
+        changes = {**self._unwritten, **changes}
+        try:
+            try:
+                entry = await self._move(state, event, at, reason, changes)
+            except LedgerConflictError:
+                # Perhaps with our own write, whose answer was lost.
+                found = await self._own_write()
+                if found is None:
+                    raise
+                self._written = found.state
+                if found.state is not state:
+                    entry = await self._move(state, event, at, reason, changes)
+                elif found.fence == self.entry.fence:
+                    entry = attrs.evolve(found, sms=changes.get("sms", self.entry.sms))
+                else:
+                    raise
+        except LedgerConflictError:
+            raise
+        except LedgerError:
+            self._doubtful.append((event, at))
+            raise
+        self._written, self._unwritten, self._doubtful = state, {}, []
+        return entry
+
+    async def _move(
+        self,
+        state: State,
+        event: str,
+        at: datetime,
+        reason: str | None,
+        changes: dict[str, Any],
+    ) -> LedgerEntry:
         leases = self._shared.leases
-        entry = await self._shared.ledger.move(
+        return await self._shared.ledger.move(
             self.entry.intent_id,
             self._written,
             state,
@@ -302,10 +336,21 @@ class Tracked:
             reason=reason,
             owner=None if leases is None else leases.owner,
             fence=None if leases is None else self.entry.fence,
-            **{**self._unwritten, **changes},
+            **changes,
         )
-        self._written, self._unwritten = state, {}
-        return entry
+
+    async def _own_write(self) -> LedgerEntry | None:
+        """Return the entry if the last step that it took is one whose answer was lost here."""
+        if not self._doubtful:
+            return None
+        lines = await self._shared.ledger.history(self.entry.intent_id)
+        owner = None if self._shared.leases is None else self._shared.leases.owner
+        # No two processes share a name, and no two steps of a process an instant and an event.
+        if not lines or lines[-1].actor != owner:
+            return None
+        if (lines[-1].event, lines[-1].at) not in self._doubtful:
+            return None
+        return await self._shared.ledger.get(self.entry.intent_id)
 
     def _publish(self, state: State, reason: str | None) -> None:
         self._shared.publish(
