@@ -426,6 +426,10 @@ _ORDER: dict[EventKind | None, frozenset[EventKind]] = {
 }
 """Which event of one purchase may follow which; the result may come at any time once."""
 
+_OF_WEBHOOKS = (EventKind.ANNOUNCED, EventKind.WEBHOOKS_SILENT, EventKind.WEBHOOKS_BACK)
+_UNAWAITED = (EventKind.PURCHASED, EventKind.SMS_RECEIVED)
+"""What a webhook brings before anybody waits for it."""
+
 
 def _check_events(seen: Seen) -> Iterator[str]:
     last: dict[str, EventKind] = {}
@@ -443,9 +447,11 @@ def _check_events(seen: Seen) -> Iterator[str]:
             if not queued[reference]:
                 yield f"{reference} had a result before it was queued"
         intent_id = event.intent_id
-        if intent_id is None or event.kind is EventKind.RESULT:
+        if intent_id is None or event.kind in (EventKind.RESULT, *_OF_WEBHOOKS):
             continue
         before = last.get(intent_id)
+        if seen.plan.hooks is not None and (before, event.kind) == _UNAWAITED:
+            before = EventKind.WAITING_FOR_SMS
         # Between two polls nothing changes, and a delayed finish is still the same finish.
         if event.kind not in _ORDER[before]:
             yield f"{intent_id}: {event.kind.value} after {before.value if before else 'nothing'}"

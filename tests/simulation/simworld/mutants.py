@@ -15,6 +15,7 @@ from papsms_async.events import EventKind
 from papsms_async.ledger import MemoryLedger
 from papsms_async.lifecycle import Effect, Event, State, Step
 from papsms_async.quota.tickets import LocalPermit
+from papsms_async.webhook.receiver import WebhookReceiver
 
 Mutant = Callable[[], AbstractContextManager[object]]
 
@@ -165,6 +166,11 @@ def owed_forgotten() -> AbstractContextManager[object]:
     return patch.object(release.ReleaseDesk, "owe", lambda self, tracked: None)
 
 
+def forged_code_believed() -> AbstractContextManager[object]:
+    """Every webhook's SMS is taken at its word, also where each was to be confirmed."""
+    return patch.object(WebhookReceiver, "trusts", lambda self, event: event.sms is not None)
+
+
 def event_told_twice() -> AbstractContextManager[object]:
     """Listeners hear of each SMS twice."""
     publish = events.EventHub.publish
@@ -204,6 +210,7 @@ MUTANTS: tuple[Mutant, ...] = (
     place_not_given_back,
     timer_left_behind,
     owed_forgotten,
+    forged_code_believed,
     event_told_twice,
 )
 """All of them; none is ever active outside its context."""

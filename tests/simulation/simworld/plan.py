@@ -125,6 +125,15 @@ class Trip:
 
 
 @attrs.frozen(kw_only=True)
+class Hooks:
+    """How webhooks come, and how far they are believed."""
+
+    trust: str
+    signed: bool
+    faults: str
+
+
+@attrs.frozen(kw_only=True)
 class Plan:
     """A world before it begins."""
 
@@ -151,6 +160,7 @@ class Plan:
     rough: float | None
     look_every: float
     weights: dict[str, float]
+    hooks: Hooks | None
 
     @property
     def wanted(self) -> dict[str, Wanted]:
@@ -209,7 +219,32 @@ def draw(seed: int, *, size: int | None = None) -> Plan:
         rough=rng.choice((0.7, 2.0, 5.0, 13.0)) if not exact else None,
         look_every=rng.choice((1.0, 20.0, 60.0, 60.0)),
         weights={tenant: society.choice((0.1, 1.0, 3.0)) for tenant in tenants[1:]},
+        hooks=_hooks(Random(f"hooks {seed}")),
     )
+
+
+def _hooks(rng: Random) -> Hooks | None:
+    """Return how webhooks come; in a third of the worlds they do."""
+    if rng.random() < 0.67:
+        return None
+    faults = []
+    for kind, value in (
+        ("loss", ""),
+        ("late", f"=0-{rng.choice((2, 30, 200))}"),
+        ("duplicate", f"={rng.randint(1, 4)}"),
+        ("reorder", ""),
+        ("replay", f"={rng.choice((1, 60, 600))}"),
+        ("forged_code", ""),
+        ("forged_id", ""),
+        ("forged_path", ""),
+    ):
+        share = rng.choice((0.0, 0.0, 0.1, 0.5, 1.0))
+        if share:
+            faults.append(f"{kind}{value}@{share}")
+    signed = rng.random() < 0.6
+    # Without signatures forgers who know the secret of the path are told apart by nothing.
+    trusted = signed and rng.random() < 0.7
+    return Hooks(trust="payload" if trusted else "confirm", signed=signed, faults=" ".join(faults))
 
 
 def _owned(society: Random, caller: Caller, tenants: tuple[str, ...]) -> Caller:

@@ -22,6 +22,7 @@ from papsms_async.sandbox import (
 
 from .plan import Plan
 from .trace import Trace
+from .webhooks import webhook_config
 
 
 @attrs.define(kw_only=True)
@@ -205,7 +206,8 @@ class Keys:
 
 def make_engine(plan: Plan) -> SandboxEngine:
     """Return the plan's service, before its weather begins."""
-    return SandboxEngine(SandboxConfig(**plan.sandbox), seed=plan.seed)
+    webhook = webhook_config(plan)
+    return SandboxEngine(SandboxConfig(**plan.sandbox, webhook=webhook), seed=plan.seed)
 
 
 def make_weather(plan: Plan, engine: SandboxEngine, trace: Trace) -> list[asyncio.TimerHandle]:

@@ -26,6 +26,7 @@ from .callers import Crowd, Diary
 from .plan import Plan, draw
 from .service import Keys, Road, Wire, instant, make_engine, make_weather
 from .trace import Trace
+from .webhooks import make_receiver, post_webhooks
 
 PATIENCE = 40 * 3600.0
 """Virtual seconds after which a caller that still waits hangs."""
@@ -130,15 +131,17 @@ def odd_plans(plan: Plan) -> Iterator[None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep the library's log lines from the screen, and the collector from the hot path."""
-    logger = logging.getLogger("papsms_async")
-    before, collects = logger.disabled, gc.isenabled()
-    child = logging.getLogger("papsms_async.quota")
-    logger.disabled = child.disabled = True
+    names = ("papsms_async", "papsms_async.quota", "papsms_async.webhook")
+    loggers = [logging.getLogger(name) for name in names]
+    before, collects = loggers[0].disabled, gc.isenabled()
+    for logger in loggers:
+        logger.disabled = True
     gc.disable()
     try:
         yield
     finally:
-        logger.disabled = child.disabled = before
+        for logger in loggers:
+            logger.disabled = before
         if collects:
             gc.enable()
 
@@ -167,6 +170,8 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
         rng=rng,
     )
     ledger = MemoryLedger(keep=1_000_000)
+    receiver = make_receiver(plan)
+    posting = None if receiver is None else post_webhooks(plan, engine, receiver, trace)
     manager = ActivationManager(
         client,
         max_in_flight=plan.max_in_flight,
@@ -177,6 +182,7 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
         drain_timeout=plan.drain,
         clock=lambda: datetime.fromtimestamp(instant(loop.time()), UTC),
         rng=rng,
+        webhook=receiver,
     )
     seen.max_in_flight = manager.max_in_flight
     if plan.rough is not None:
@@ -214,6 +220,9 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
     await asyncio.sleep(SILENCE)
     for timer in weather:
         timer.cancel()
+    if posting is not None:
+        posting.cancel()
+        await asyncio.wait({posting})
     seen.entries = await ledger.entries()
     seen.committed = await ledger.committed()
     seen.owed = manager.owed
