@@ -30,12 +30,14 @@ class Look:
     """One look for an SMS that is about to be made.
 
     Attributes:
+        price: Seconds of waiting that it had to save.
         age: Seconds since the SMS was requested.
         last: Age at the look before, 0 if there was none.
         due: Age at which it was due.
         timeout: Age at which the activation is given up.
     """
 
+    price: float
     age: float
     last: float
     due: float
@@ -136,7 +138,7 @@ def _decide(
         country=country,
         intent_id=intent_id,
         waited=0.0 if since is None else max(0.0, now - since),
-        price=price,
+        price=price if look is None else look.price,
         price_reason=reason,
         index=None if look is None else index(law, look.last, max(look.age, look.last)),
         age=None if look is None else look.age,

@@ -14,20 +14,25 @@ from papsms_async.delays import DelayLaw
 from papsms_async.dispatcher import Dispatcher
 from papsms_async.errors import ConfigurationError
 from papsms_async.learning import DelayModel
-from papsms_async.models import VerificationRequest
+from papsms_async.models import Priority, VerificationRequest
 from papsms_async.pricing import (
     InFlight,
     Objective,
     PriceController,
     Quote,
     age_histogram,
+    weighed,
 )
 
-Flying = Iterable[tuple[DelayLaw, float, float]]
-"""Activations whose SMS is awaited: law, timeout and age (seconds) of each."""
+Flying = Iterable[tuple[DelayLaw, float, float, Priority]]
+"""Activations whose SMS is awaited: law, timeout and age (seconds) of each, and its priority."""
 
 Line = Callable[[], tuple[Collection[VerificationRequest], bool]]
 """Gives the requests that wait to be bought, and whether more will follow."""
+
+
+WEIGHTS = {Priority.INTERACTIVE: 4.0, Priority.BULK: 1.0}
+"""How much a second of waiting counts, where both kinds wait for SMS; alone, each counts 1."""
 
 
 class Market:
@@ -69,12 +74,20 @@ class Market:
             raise ConfigurationError(str(error)) from None
         self._controller = PriceController(max_in_flight=max_in_flight, objective=wanted)
         self._finishes = 0
+        self._mixed = False
         self.quote: Quote = self._controller.quote([], supply=supply)
 
     @property
     def price(self) -> float:
         """Seconds of waiting that a request must save at the moment."""
         return self.quote.price
+
+    def price_for(self, priority: Priority) -> float:
+        """Return the price of a request for somebody of that priority, in seconds of waiting."""
+        return weighed(self.quote.price, self._weight(priority))
+
+    def _weight(self, priority: Priority) -> float:
+        return WEIGHTS[priority] if self._mixed else 1.0
 
     def finish_waits(self, change: int) -> None:
         """Tell that ``change`` more (or fewer) finishes wait for a permit."""
@@ -88,30 +101,33 @@ class Market:
             due: Polls that wait for a permit.
         """
         requests, endless = self.line()
+        before = self.quote.price, self._mixed
+        flying = list(flying)
+        self._mixed = len({priority for *_, priority in flying}) > 1
         groups = self._groups(flying, requests)
-        before = self.quote.price
         self.quote = self._controller.quote(
             groups, supply=self._supply, finishes=self._finishes, due=due, backlog=endless
         )
         self._dispatcher.be_calm(self.quote.calm)
-        return self.quote.price != before
+        return (self.quote.price, self._mixed) != before
 
     def _groups(self, flying: Flying, requests: Collection[VerificationRequest]) -> list[InFlight]:
-        ages: dict[tuple[DelayLaw, float], list[float]] = defaultdict(list)
-        waiting: Counter[tuple[DelayLaw, float]] = Counter()
-        for law, timeout, age in flying:
-            ages[law, plan_timeout(timeout)].append(age)
+        ages: dict[tuple[DelayLaw, float, float], list[float]] = defaultdict(list)
+        waiting: Counter[tuple[DelayLaw, float, float]] = Counter()
+        for law, timeout, age, priority in flying:
+            ages[law, plan_timeout(timeout), self._weight(priority)].append(age)
         for request in requests:
             timeout = plan_timeout(request.sms_timeout or self._sms_timeout)
-            waiting[self._delays.law(request.service, request.country), timeout] += 1
+            waiting[self._delays.law(request.service, request.country), timeout, 1.0] += 1
         return [
             InFlight(
                 law,
                 timeout,
-                counts=age_histogram(ages.get((law, timeout), ()), timeout),
-                waiting=waiting[law, timeout],
+                counts=age_histogram(ages.get((law, timeout, weight), ()), timeout),
+                waiting=waiting[law, timeout, weight],
+                weight=weight,
             )
-            for law, timeout in {**ages, **waiting}
+            for law, timeout, weight in {**ages, **waiting}
         ]
 
 

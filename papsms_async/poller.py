@@ -306,7 +306,8 @@ class Poller:
         if self.net is not None:
             due = self.net.next_look(law, timeout=timeout, last=watch.last)
         if due is None:
-            plan = poll_plan(law, self.market.price, plan_timeout(timeout))
+            price = self.market.price_for(watch.tracked.priority)
+            plan = poll_plan(law, price, plan_timeout(timeout))
             due = plan.next_poll(watch.last)
         age = timeout if due is None else min(due, timeout)
         return min([age, *watch.looks])
@@ -338,6 +339,7 @@ class Poller:
             look = None
             if self._shared.explainer.view is not None:
                 look = Look(
+                    price=self.market.price_for(tracked.priority),
                     age=self._age(watch),
                     last=watch.last,
                     due=due - watch.start,
@@ -555,7 +557,10 @@ class Poller:
 
     def _revalue(self) -> None:
         now = asyncio.get_running_loop().time()
-        flying = ((self._law(w.tracked), w.timeout, now - w.start) for w in self._watches.values())
+        flying = (
+            (self._law(w.tracked), w.timeout, now - w.start, w.tracked.priority)
+            for w in self._watches.values()
+        )
         changed = self.market.update(flying, due=len(self._in_line))
         laws = {(w.tracked.entry.service, w.tracked.entry.country) for w in self._watches.values()}
         known = {pair: self.delays.law(*pair) for pair in laws}

@@ -29,7 +29,7 @@ from types import MappingProxyType
 import attrs
 
 from papsms_async.delays import DelayLaw
-from papsms_async.polling import AGE_BINS, PRICES, poll_plan
+from papsms_async.polling import AGE_BINS, PRICES, PollPlan, poll_plan
 
 __all__ = [
     "OBJECTIVES",
@@ -39,6 +39,7 @@ __all__ = [
     "Quote",
     "Reason",
     "age_histogram",
+    "weighed",
 ]
 
 CALM_FACTOR = 0.045
@@ -144,12 +145,23 @@ class InFlight:
         timeout: their timeout in seconds.
         counts: how many wait for their SMS, per age bin (`age_histogram`).
         waiting: purchases of this kind that wait in line.
+        weight: how much a second of their waiting counts; for them, the price is lower by that.
     """
 
     law: DelayLaw
     timeout: float
     counts: tuple[int, ...] = attrs.field(default=(0,) * AGE_BINS)
     waiting: int = 0
+    weight: float = 1.0
+
+    def plan(self, k: int) -> PollPlan:
+        """Return their plan at a price (position in `PRICES`)."""
+        return poll_plan(self.law, weighed(PRICES[k], self.weight), self.timeout)
+
+
+def weighed(price: float, weight: float) -> float:
+    """Return what a request has to save in seconds of waiting that count ``weight`` times each."""
+    return max(PRICES[0], price / weight)
 
 
 def age_histogram(ages: Iterable[float], timeout: float) -> tuple[int, ...]:
@@ -246,10 +258,7 @@ def _nearest(price: float) -> int:
 
 def _wanted(groups: Sequence[InFlight], k: int, horizon: float) -> float:
     """Return the polls that those in flight want in the next `horizon` seconds at a price."""
-    return sum(
-        sum(map(mul, group.counts, poll_plan(group.law, PRICES[k], group.timeout).demand(horizon)))
-        for group in groups
-    )
+    return sum(sum(map(mul, group.counts, group.plan(k).demand(horizon))) for group in groups)
 
 
 def _turnover(
@@ -260,7 +269,7 @@ def _turnover(
     def starves(k: int) -> bool:
         duration = requests = 0.0
         for share, group in zip(shares, groups, strict=True):
-            plan = poll_plan(group.law, PRICES[k], group.timeout)
+            plan = group.plan(k)
             duration += share * plan.mean_duration
             requests += share * (2 + plan.mean_polls)
         return SPARE_PLACES * supply * duration > places * requests

@@ -2,8 +2,8 @@
 
 Who buys is decided when the permit is there. So the whole line has one ticket in the quota's queue,
 and whoever is first when it is granted gets the permit, and a place with it: a place is never held
-by one that still waits. While an interactive caller waits, the ticket goes before finishes, which
-can wait, and before polls of bulk that have only just fallen due; otherwise it goes last.
+by one that still waits. It goes last, behind all that running activations need; but while an
+interactive caller waits it goes among the polls of bulk, and after a few permits before them.
 
 An order whose purchase is made anew (another country, a new key, a 429) keeps its place, goes
 before the rest, and its tenant pays for that permit like for any other.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from math import isfinite
+from math import inf, isfinite
 
 from papsms_async.dispatcher import Rank
 from papsms_async.errors import ConfigurationError, RateLimitedError
@@ -29,9 +29,9 @@ from papsms_async.tasks import OwnedTasks
 TenantWeights = Mapping[str, float] | Callable[[str], float | None]
 """Shares of tenants: 1 for those that are not named."""
 
-HEAD_START = 10
-"""Permits by which an interactive purchase goes before the polls of bulk; those that have been due
-for longer go first, so that no number of callers can keep them from looking in time."""
+PATIENCE = 3
+"""Permits for which an interactive caller in line lets overdue polls of bulk go first. So many more
+go to them after each such purchase, so that no number of callers can keep bulk from its SMS."""
 KEPT_SHARE = 0.1
 """Share of all places that is kept for interactive callers while there are such callers..."""
 KEPT_AT_MOST = 0.25
@@ -132,7 +132,7 @@ class PurchaseLine:
         self._tasks = tasks
         self._free = self._places = places
         self._held_by_bulk = 0
-        self._head_start = HEAD_START / supply
+        self._patience = PATIENCE / supply
         self._kept = int(min(max(1, KEPT_SHARE * places), KEPT_AT_MOST * places))
         self._keep_until = 0.0
         self._weights: Callable[[str], float | None]
@@ -152,7 +152,9 @@ class PurchaseLine:
         # Those that have a place already, and only need another permit.
         self._again: OrderedDict[Buyer, None] = OrderedDict()
         self._ticket: Ticket | None = None
-        self._rank = Rank.PURCHASE
+        # Whether the ticket is for an interactive caller, and what hastens it then.
+        self._calling = False
+        self._alarm: asyncio.TimerHandle | None = None
         self.on_change: Callable[[], None] = lambda: None
 
     def __repr__(self) -> str:
@@ -249,18 +251,36 @@ class PurchaseLine:
             if self._ticket is not None:
                 self._ticket.withdraw()
             return
-        someone_waits = self.waiting(Priority.INTERACTIVE) > 0
-        rank = Rank.BULK_POLL if someone_waits else Rank.PURCHASE
-        due = asyncio.get_running_loop().time() - (self._head_start if someone_waits else 0.0)
+        calling = self.waiting(Priority.INTERACTIVE) > 0
         if self._ticket is None:
-            self._rank = rank
-            self._ticket = ticket = self._quota.enqueue((rank, due))
+            self._calling = False
+            self._ticket = ticket = self._quota.enqueue(self._place(calling))
             task = self._tasks.spawn(self._wait(ticket), name="papsms purchase line")
             # By the task and not inside it: one that is cancelled before its first step never runs.
             task.add_done_callback(lambda _: self._ended(ticket))
-        elif rank is not self._rank:
-            self._rank = rank
-            self._ticket.reprioritise((rank, due))
+        elif calling is not self._calling:
+            self._ticket.reprioritise(self._place(calling))
+        if calling is not self._calling:
+            self._calling = calling
+            self._set_alarm()
+
+    def _place(self, calling: bool) -> tuple[float, float]:
+        now = asyncio.get_running_loop().time()
+        return (Rank.BULK_POLL if calling else Rank.PURCHASE, now)
+
+    def _set_alarm(self) -> None:
+        """Have the line go before bulk in a while if an interactive caller waits in it."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._calling and self._ticket is not None:
+            self._alarm = asyncio.get_running_loop().call_later(
+                self._patience, self._hasten, self._ticket
+            )
+
+    def _hasten(self, ticket: Ticket) -> None:
+        self._alarm = None
+        ticket.reprioritise((Rank.BULK_POLL, -inf))
 
     async def _wait(self, ticket: Ticket) -> None:
         try:
@@ -279,6 +299,8 @@ class PurchaseLine:
     def _ended(self, ticket: Ticket) -> None:
         ticket.withdraw()
         self._ticket = None
+        self._calling = False
+        self._set_alarm()
         self._refresh()
 
 

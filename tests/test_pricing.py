@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import attrs
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from papsms_async.pricing import (
     PriceController,
     Reason,
     age_histogram,
+    weighed,
 )
 
 MEASURED = DelayLaw.lognormal(12.0, 0.8, 0.08)
@@ -218,3 +220,34 @@ def test_finishes_are_for_calm_times() -> None:
     busy = PriceController().quote([in_flight(8, waiting=300)], supply=SUPPLY)
     assert not busy.calm
     assert busy.price > CALM_FACTOR * MEASURED.mean_delay(120.0)
+
+
+@given(
+    counts=histograms,
+    waiting=st.integers(0, 400),
+    supply=st.floats(0.1, 10.0),
+    weight=st.sampled_from([2.0, 4.0, 8.0]),
+)
+def test_who_weighs_more_is_looked_for_sooner(
+    counts: tuple[int, ...], waiting: int, supply: float, weight: float
+) -> None:
+    """A weight is a lower price for those, and never a lower price for all."""
+    assume(sum(counts))
+    light = InFlight(MEASURED, 120.0, counts, waiting)
+    heavy = InFlight(MEASURED, 120.0, counts, waiting, weight)
+    others = in_flight(20)
+    controller = PriceController()
+    plain = controller.quote([light, others], supply=supply).price
+    weighted = controller.quote([heavy, others], supply=supply).price
+    assert weighted >= plain
+    assert heavy.plan(20).price == weighed(PRICES[20], weight) == PRICES[20] / weight
+    assert heavy.plan(0).price == PRICES[0]
+    assert heavy.plan(20).mean_polls >= light.plan(20).mean_polls
+
+
+def test_weights_are_relative() -> None:
+    """Where all weigh the same, each has the plan it would have had without."""
+    light, heavy = in_flight(25), attrs.evolve(in_flight(25), weight=4.0)
+    plain = PriceController().quote([light], supply=SUPPLY)
+    weighted = PriceController().quote([heavy], supply=SUPPLY)
+    assert weighed(weighted.price, 4.0) == pytest.approx(plain.price)

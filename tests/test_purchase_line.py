@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from papsms_async import ConfigurationError, RateLimit, RateLimitedError
 from papsms_async.dispatcher import Rank
 from papsms_async.models import Priority
-from papsms_async.purchase_line import HEAD_START, KEPT_FOR, PurchaseLine
+from papsms_async.purchase_line import KEPT_FOR, PATIENCE, PurchaseLine
 from papsms_async.quota import LocalQuota
 from papsms_async.tasks import OwnedTasks
 from papsms_async.testing import run_virtual, virtual_time
@@ -169,41 +169,83 @@ async def test_places_that_bulk_may_take(places, bulk):
         task.cancel()
 
 
-@virtual_time
-async def test_interactive_purchases_go_before_what_can_wait():
-    """Before finishes and before polls of bulk that are due just now; behind those due for long."""
-    shop = Shop(pause=10.0)
-    now = asyncio.get_running_loop().time
-    served = []
+def others(shop, *waiting):
+    """Have others wait for permits of the same quota: names, ranks, and when they were due."""
 
-    async def other(name, rank, due):
+    async def wait(name, rank, due):
         (await shop.quota.acquire((rank, due))).answered()
-        served.append(name)
         shop.bought.append(name)
 
-    await other("before", Rank.CALL, now())
+    return [asyncio.create_task(wait(*one)) for one in waiting]
+
+
+@virtual_time
+async def test_interactive_purchases_go_before_what_can_wait():
+    """Before finishes and bulk, among the polls of bulk, behind those of interactive callers."""
+    shop = Shop(pause=10.0)
+    now = asyncio.get_running_loop().time
+    await shop.start("before")
     await asyncio.sleep(5)
-    long_due = now() - HEAD_START * 10.0 - 1
     await shop.start("bulk", "more bulk")
-    others = [
-        asyncio.create_task(other("finish", Rank.FINISH, now())),
-        asyncio.create_task(other("late poll", Rank.BULK_POLL, long_due)),
-        asyncio.create_task(other("poll", Rank.BULK_POLL, now())),
-        asyncio.create_task(other("urgent poll", Rank.POLL, now())),
-    ]
+    work = others(
+        shop,
+        ("finish", Rank.FINISH, now() - 20),
+        ("due before", Rank.BULK_POLL, now() - 1),
+        ("due later", Rank.BULK_POLL, now() + 1),
+        ("poll", Rank.POLL, now() + 2),
+    )
     await shop.start("urgent", priority=INTERACTIVE)
     await asyncio.sleep(200)
     assert shop.bought == [
         "before",
-        "urgent poll",
-        "late poll",
-        "urgent",
         "poll",
+        "due before",
+        "urgent",
+        "due later",
         "finish",
         "bulk",
         "more bulk",
     ]
-    await asyncio.gather(*others)
+    await asyncio.gather(*work)
+
+
+@virtual_time
+async def test_interactive_caller_waits_for_a_few_polls_of_bulk_at_most():
+    """However many are overdue, three go first; and of more callers each lets three pass."""
+    shop = Shop(pause=10.0)
+    now = asyncio.get_running_loop().time
+    await shop.start("before")
+    await asyncio.sleep(5)
+    work = others(shop, *((n, Rank.BULK_POLL, now() - 1000 + n) for n in range(12)))
+    (gone,) = await shop.start("gone", priority=INTERACTIVE)
+    await shop.start("bulk")
+    await shop.start("first", "second", priority=INTERACTIVE)
+    await asyncio.sleep(1)
+    gone.cancel()
+    await asyncio.sleep(600)
+    order = [name for name in shop.bought if not isinstance(name, int)]
+    assert order == ["before", "first", "second", "bulk"]
+    assert 1 <= shop.bought.index("first") - 1 <= PATIENCE
+    assert shop.bought.index("second") - shop.bought.index("first") - 1 <= PATIENCE
+    await asyncio.gather(*work)
+
+
+@virtual_time
+async def test_line_that_hurried_for_a_caller_who_left_waits_like_bulk_again():
+    """Nobody calls any more: running activations go first."""
+    shop = Shop(pause=10.0)
+    now = asyncio.get_running_loop().time
+    await shop.start("before")
+    await asyncio.sleep(5)
+    (gone,) = await shop.start("gone", priority=INTERACTIVE)
+    shop.quota.rate_limited(100.0)
+    await asyncio.sleep(90)
+    await shop.start("bulk")
+    work = others(shop, ("poll", Rank.BULK_POLL, now()), ("finish", Rank.FINISH, now()))
+    gone.cancel()
+    await asyncio.sleep(100)
+    assert shop.bought == ["before", "poll", "finish", "bulk"]
+    await asyncio.gather(*work)
 
 
 @virtual_time
