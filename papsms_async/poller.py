@@ -45,7 +45,7 @@ from papsms_async.learning import DelayModel
 from papsms_async.lifecycle import Event, State
 from papsms_async.market import Market, plan_timeout
 from papsms_async.models import ActivationStatus, Priority, Sms, Status
-from papsms_async.polling import give_up_age, poll_plan
+from papsms_async.polling import CLOSEST, give_up_age, index, poll_plan
 from papsms_async.protocol import read_status, status_request
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
@@ -554,6 +554,31 @@ class Poller:
         if self._watches:
             self._ensure_tick()
             self._revalue()
+            self._use_idle_permit()
+
+    def _use_idle_permit(self) -> None:
+        """Look where it gains most, although it is not due, with a permit that would be lost.
+
+        Permits can't be saved up: the bucket holds a few, of which one stays for whoever comes.
+        """
+        quota = self._dispatcher.quota.statistics()
+        if self.net is not None or len(self._watches) >= FEW:
+            return
+        if quota.waiting or quota.available < 2:
+            return
+        now, best, most = self._now(), None, 0.0
+        for watch in self._watches.values():
+            age = now - watch.start
+            closest = min(CLOSEST, watch.timeout / 120)
+            if watch.task is not None or watch.failures or age < watch.last + closest:
+                continue
+            gain = index(self._law(watch.tracked), watch.last, age)
+            if gain > most:
+                best, most = watch, gain
+        if best is not None:
+            if best.alarm is not None:
+                best.alarm.cancel()
+            self._launch(best, now)
 
     def _revalue(self) -> None:
         now = asyncio.get_running_loop().time()

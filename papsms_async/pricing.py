@@ -55,7 +55,7 @@ SPARE_PLACES = 1.05
 """Places turn over so many times as fast as permits would fill them, at the bulk price: SMS come in
 clusters, and a permit that finds no free place is lost."""
 
-HORIZON = 25.0
+HORIZON = 45.0
 HORIZON_SHARE = 0.375
 
 
@@ -98,9 +98,9 @@ class Objective:
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
-        "latency": Objective(bulk=0.16, line=0.25),
-        "balanced": Objective(bulk=1.4, line=0.5),
-        "throughput": Objective(bulk=9.0, line=4.0),
+        "latency": Objective(bulk=0.15, line=0.25),
+        "balanced": Objective(bulk=1.3, line=0.55),
+        "throughput": Objective(bulk=7.0, line=4.0),
     }
 )
 """Objectives by name."""

@@ -94,3 +94,13 @@ async def test_nothing_is_given_up_on_thin_evidence(world):
         waited = (result.ended_at - result.purchased_at).total_seconds()
         assert result.outcome is Outcome.TIMED_OUT
         assert waited >= 120
+
+
+@virtual_time
+async def test_no_permit_is_lost_while_somebody_waits(world):
+    """With permits to spare, a number that waits is looked after about once a second."""
+    async with world(rate_limit=LIMIT, limit="60/60s", sms_delay="fixed:60") as w:
+        result = await w.manager.verify("whatsapp")
+        assert result.ok
+        assert w.routes().count("status") >= 50
+        assert w.engine.busiest_window(60) <= 60
