@@ -272,6 +272,11 @@ STEPS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (service, country)
         )""",
     ),
+    # Finds a tenant's open purchases, and alone suffices to sum what it holds of its limit.
+    (
+        "CREATE INDEX papsms_entries_tenant_state"
+        " ON papsms_entries (tenant, state, cost, worst_price) WHERE tenant IS NOT NULL",
+    ),
 )
 """Step n makes version n of the schema out of version n - 1."""
 

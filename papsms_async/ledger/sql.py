@@ -121,7 +121,7 @@ class SqlLedger:
                     raise over_budget(entry, batch.committed, limit)
             if tenant_limits is not None and entry.tenant is not None:
                 self._database.store.lock(batch.connection)
-                usage = _usage(batch.connection, entry.tenant, entry.created_at)
+                usage = _usage(batch.connection, entry.tenant, entry.created_at, tenant_limits)
                 check_tenant(entry, usage, tenant_limits)
             if batch.connection.scalar(_insert(batch.connection, row)) is None:
                 raise _twice(entry)
@@ -378,7 +378,8 @@ def _committed(connection: Connection) -> Decimal:
     return Decimal(carried or 0) + _sum(connection)
 
 
-def _usage(connection: Connection, tenant: str, at: datetime) -> TenantUsage:
+def _usage(connection: Connection, tenant: str, at: datetime, limits: TenantLimits) -> TenantUsage:
+    """Return what the tenant has used of those limits that it has; each costs a query."""
     mine = ENTRIES.c.tenant == tenant
     begun = select(func.count()).where(
         mine,
@@ -387,9 +388,9 @@ def _usage(connection: Connection, tenant: str, at: datetime) -> TenantUsage:
     )
     running = select(func.count()).where(mine, ENTRIES.c.state.in_([state.value for state in OPEN]))
     return TenantUsage(
-        last_hour=connection.scalar(begun) or 0,
-        in_flight=connection.scalar(running) or 0,
-        committed=_sum(connection, mine),
+        last_hour=0 if limits.per_hour is None else connection.scalar(begun) or 0,
+        in_flight=0 if limits.in_flight is None else connection.scalar(running) or 0,
+        committed=Decimal(0) if limits.spend is None else _sum(connection, mine),
     )
 
 

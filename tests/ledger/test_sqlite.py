@@ -12,17 +12,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from papsms_async.errors import LedgerError
 from papsms_async.ledger import LedgerEntry
 from papsms_async.ledger.sql import SqlLedger
 from papsms_async.ledger.sqlite import SqliteStore
 from papsms_async.lifecycle import State
-from papsms_async.models import Sms
+from papsms_async.models import Sms, TenantLimits
 
 Make = Callable[..., LedgerEntry]
 Opened = Callable[..., Any]
@@ -306,3 +308,42 @@ async def test_several_failures_are_told_to_each_caller(
         )
     assert all(isinstance(result, LedgerError) for result in results)
     assert len({id(result) for result in results}) == 5
+
+
+async def test_limits_of_a_tenant_read_no_whole_table(
+    sqlite_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """Each limit is found by an index: the last hour, what is open, and a sum without the rows."""
+    ledger = await opened(sqlite_url)
+    limits = TenantLimits(per_hour=9, in_flight=9, spend=Decimal(99))
+    asked: list[tuple[str, Any]] = []
+    event.listen(
+        ledger._database._engine.sync_engine,
+        "before_cursor_execute",
+        lambda *args: asked.append((args[2], args[3])),
+    )
+    await ledger.add(make_entry(tenant="acme"), tenant_limits=limits)
+    counts = [one for one in asked if one[0].startswith("SELECT") and "papsms_entries" in one[0]]
+    assert len(counts) == 3
+    plans = []
+    async with ledger._database._engine.connect() as connection:
+        for statement, values in counts:
+            plan = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+            plans.append(" ".join(row.detail for row in plan))
+    assert all("SEARCH papsms_entries USING" in plan for plan in plans)
+    assert sum("COVERING INDEX papsms_entries_tenant_state" in plan for plan in plans) == 2
+
+
+async def test_limits_that_a_tenant_does_not_have_cost_no_query(
+    sqlite_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """Only what is limited is counted."""
+    ledger = await opened(sqlite_url)
+    asked: list[str] = []
+    event.listen(
+        ledger._database._engine.sync_engine,
+        "before_cursor_execute",
+        lambda *args: asked.append(args[2]),
+    )
+    await ledger.add(make_entry(tenant="acme"), tenant_limits=TenantLimits(per_hour=9))
+    assert sum(one.startswith("SELECT") and "papsms_entries" in one for one in asked) == 1
