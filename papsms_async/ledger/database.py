@@ -69,19 +69,20 @@ class Database:
         task.add_done_callback(self._reads.discard)
         return await asyncio.shield(task)
 
-    async def write(self, work: Callable[[Batch], T], *, entry: str = "") -> T:
+    async def write(self, work: Callable[[Batch], T], *, entry: str = "", first: bool = False) -> T:
         """Return what ``work`` returns, once what it wrote is durable.
 
         Args:
             work: Writes; raises a `PapSMSError` before it changed anything, or not at all.
             entry: The one entry that it changes, if any; see `Writer.submit`.
+            first: Whether it goes before all that wait.
 
         Raises:
             LedgerError: The database can't be used.
             PapSMSError: ``work`` raised it.
         """
         self._check_usable()
-        result: T = await self._writer.submit(work, entry=entry)
+        result: T = await self._writer.submit(work, entry=entry, first=first)
         return result
 
     async def unblock(self) -> bool:

@@ -102,7 +102,9 @@ class SqlInbox:
                 merged[key] = dict(row)
 
         def write(batch: Batch) -> dict[tuple[str, str], tuple[int, int]]:
-            found = batch.connection.execute(_upsert(batch.connection), list(merged.values()))
+            # In one order in all processes, so that none waits for one that waits for it.
+            values = [merged[key] for key in sorted(merged)]
+            found = batch.connection.execute(_upsert(batch.connection), values)
             written = {_key(row._mapping): (row.seq, row.copies) for row in found}
             seqs = [seq for seq, _ in written.values()]
             self._database.store.announce(batch.connection, self._name, seqs)
@@ -110,7 +112,8 @@ class SqlInbox:
 
         try:
             async with self._turns:
-                written = await self._database.write(write)
+                # However many purchases wait to be written: a sender waits for the answer.
+                written = await self._database.write(write, first=True)
                 self._known.add([seq for seq, _ in written.values()], _now())
         except LedgerError as error:
             if len(rows) > 1 and not error.retryable:

@@ -58,7 +58,7 @@ class Writer(Generic[W]):
         self._waiting: deque[tuple[str, W, asyncio.Future[Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    async def submit(self, write: W, *, entry: str = "") -> Any:
+    async def submit(self, write: W, *, entry: str = "", first: bool = False) -> Any:
         """Carry out ``write``; returns what ``commit`` returned for it, once it is durable.
 
         Args:
@@ -66,10 +66,14 @@ class Writer(Generic[W]):
             entry: The one entry that it changes, if any. Within a transaction entries are changed
                 in the order of their ids, the same in all processes: so two transactions that
                 change the same ones wait for one another in turn and not in a circle.
+            first: Whether it goes before all that wait, because somebody outside waits for it.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((entry, write, future))
+        if first:
+            self._waiting.appendleft((entry, write, future))
+        else:
+            self._waiting.append((entry, write, future))
         if self._task is None:
             self._task = loop.create_task(self._drain())
         return await asyncio.shield(future)

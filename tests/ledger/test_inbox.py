@@ -86,6 +86,26 @@ async def test_many_at_once(ledger: Ledger, now) -> None:
     assert {entry.seq for entry in put} == {entry.seq for entry in entries}
 
 
+async def test_webhooks_do_not_wait_behind_purchases(
+    database: str, opened: Opened, now, make_entry
+) -> None:
+    """A sender waits for its answer; the line of what this process writes may be long."""
+    ledger = await opened(database)
+    ended: list[str] = []
+
+    async def add(number: int) -> None:
+        await ledger.add(make_entry(f"{number:04d}"))
+        ended.append("purchase")
+
+    async def put() -> None:
+        await ledger.inbox.put(event(), at=now)
+        ended.append("webhook")
+
+    await asyncio.gather(*(add(number) for number in range(600)), put())
+    # Behind the transaction that was under way, and at most one more.
+    assert ended.index("webhook") <= 401
+
+
 async def test_orphans_are_those_of_no_purchase(ledger: Ledger, now, make_entry) -> None:
     """A webhook about an activation that was bought here is no orphan."""
     await ledger.add(make_entry("1", activation_id="a1"))
