@@ -141,16 +141,20 @@ async def run(options: argparse.Namespace) -> Sequence[str]:
     problems: list[str] = []
     with tempfile.TemporaryDirectory() as directory:
         errors = Path(directory) / "errors"
-        with Zygote([_TESTS / "crash"], ["crashlab.worker"]) as zygote:
-            async with Crew(zygote, errors) as crew:
-                if options.kills:
-                    problems += await kill(crew, options)
-                if options.fleet and not problems:
-                    problems += await harass(crew, options)
-                if options.power_cuts and not problems:
-                    problems += await cut(options)
-        if problems:
-            print("what workers said at last:", errors.read_text()[-2000:])
+        done = False
+        try:
+            with Zygote([_TESTS / "crash"], ["crashlab.worker"]) as zygote:
+                async with Crew(zygote, errors) as crew:
+                    if options.kills:
+                        problems += await kill(crew, options)
+                    if options.fleet and not problems:
+                        problems += await harass(crew, options)
+                    if options.power_cuts and not problems:
+                        problems += await cut(options)
+            done = True
+        finally:
+            if problems or not done:
+                print("what workers said at last:", errors.read_text()[-4000:])
     return problems
 
 
