@@ -427,8 +427,12 @@ _ORDER: dict[EventKind | None, frozenset[EventKind]] = {
 """Which event of one purchase may follow which; the result may come at any time once."""
 
 _OF_WEBHOOKS = (EventKind.ANNOUNCED, EventKind.WEBHOOKS_SILENT, EventKind.WEBHOOKS_BACK)
-_UNAWAITED = (EventKind.PURCHASED, EventKind.SMS_RECEIVED)
-"""What a webhook brings before anybody waits for it."""
+_UNAWAITED = {
+    (EventKind.PURCHASED, EventKind.SMS_RECEIVED),
+    (EventKind.TIMED_OUT, EventKind.SMS_RECEIVED),
+}
+"""What a webhook brings before anybody waits for it, or to a flow that still holds its number after
+it waited in vain."""
 
 
 def _check_events(seen: Seen) -> Iterator[str]:
@@ -450,7 +454,7 @@ def _check_events(seen: Seen) -> Iterator[str]:
         if intent_id is None or event.kind in (EventKind.RESULT, *_OF_WEBHOOKS):
             continue
         before = last.get(intent_id)
-        if seen.plan.hooks is not None and (before, event.kind) == _UNAWAITED:
+        if seen.plan.hooks is not None and (before, event.kind) in _UNAWAITED:
             before = EventKind.WAITING_FOR_SMS
         # Between two polls nothing changes, and a delayed finish is still the same finish.
         if event.kind not in _ORDER[before]:
