@@ -1,9 +1,10 @@
 """What aiohttp tells about one wire attempt, and what its exceptions mean.
 
-An `aiohttp.TraceConfig` is appended to the session's list; for requests of others it does nothing.
-aiohttp calls it when a connection is there and the headers are about to be written: before that
-moment nothing can have reached the service. A session that never calls it (a test double) tells
-nothing; there an attempt counts as sent unless the exception says that no connection was made.
+Before a connection is there and the headers are about to be written nothing can have reached the
+service. Sessions of our own tell of that moment through their `Connector`. To a caller's session an
+`aiohttp.TraceConfig` is appended, which tells the same for a tenth of the time that a whole request
+takes, and does nothing for requests of others. A session that never tells (a test double) leaves it
+open; there an attempt counts as sent unless the exception says that no connection was made.
 
 aiohttp keeps the headers back until it has the body, and gives both to the kernel in one call. So
 a request with a body counts as sent only when `Body` is written: between that moment and the
@@ -17,12 +18,15 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import aiohttp
 import attrs
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from papsms_async.errors import AnswerLostError, ConnectError, TransportError
 
@@ -114,6 +118,33 @@ class CancelledBeforeError(Exception):
 
 class SecondAttemptError(Exception):
     """aiohttp was about to send a request again."""
+
+
+CURRENT: ContextVar[Attempt | None] = ContextVar("papsms_async attempt", default=None)
+"""The attempt that the running task makes with a session whose connector is a `Connector`."""
+
+
+class Connector(aiohttp.TCPConnector):
+    """The connections of a session of our own; tells the `CURRENT` attempt what becomes of it."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """See `aiohttp.BaseConnector.connect`. aiohttp writes right after it, without a pause."""
+        attempt = CURRENT.get()
+        if attempt is None:
+            return await super().connect(req, traces, timeout)
+        attempt.traced = True
+        if attempt.sent:
+            raise SecondAttemptError
+        connection = await super().connect(req, traces, timeout)
+        if not attempt.has_body:
+            try:
+                attempt.mark_sent()
+            except BaseException:
+                connection.close()
+                raise
+        return connection
 
 
 def _attempt(context: SimpleNamespace) -> Attempt | None:

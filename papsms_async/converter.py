@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SEPARATORS = re.compile(r"[\s().\-]")
+_PHONE_DIGITS = re.compile(r"\d{4,20}", re.ASCII)
+
 MAX_PRICE = Decimal(1_000_000)
 """US dollars above which a number is no price."""
 
@@ -49,14 +52,13 @@ def read_json(body: bytes) -> Any:
         ValueRefusedError: It is not JSON, or nested too deeply.
     """
     try:
-        return json.loads(
-            body.decode("utf-8-sig", "replace"),
-            parse_float=_decimal,
-            parse_int=_integer,
-            parse_constant=_decimal,
-        )
+        text = body.decode("utf-8", "replace").removeprefix("\ufeff").strip(" \t\r\n")
+        value, end = _JSON.raw_decode(text)
     except (ValueError, RecursionError):
         pass  # The error quotes the text; so it is not chained.
+    else:
+        if end == len(text):
+            return value
     raise ValueRefusedError("not JSON")
 
 
@@ -115,6 +117,10 @@ def _decimal(digits: str) -> Decimal:
 def _integer(digits: str) -> int | Decimal:
     # Python refuses to read integers of more than 4,300 digits.
     return int(digits) if len(digits) <= 100 else Decimal("NaN")
+
+
+_JSON = json.JSONDecoder(parse_float=_decimal, parse_int=_integer, parse_constant=_decimal)
+"""Kept: to make one takes longer than to read a status with it."""
 
 
 # Hooks -------------------------------------------------------------------------------------------
@@ -183,9 +189,9 @@ def phone_number(value: Any) -> str:
     Raises:
         ValueRefusedError: It is not a phone number.
     """
-    digits = re.sub(r"[\s().\-]", "", identifier(value))
-    digits = re.sub(r"^(\+|00)", "", digits)
-    if not re.fullmatch(r"\d{4,20}", digits, re.ASCII):
+    digits = _SEPARATORS.sub("", identifier(value))
+    digits = digits.removeprefix("+" if digits.startswith("+") else "00")
+    if not _PHONE_DIGITS.fullmatch(digits):
         raise ValueRefusedError("not a phone number")
     return f"+{digits}"
 

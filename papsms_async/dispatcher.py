@@ -87,6 +87,11 @@ class KeyRing:
     def __repr__(self) -> str:
         return "<KeyRing>"
 
+    @property
+    def known(self) -> str | None:
+        """The key to use now, where it need not be asked for."""
+        return self._key
+
     async def current(self) -> str:
         """Return the key to use now."""
         if self._key is None:
@@ -212,7 +217,7 @@ class Dispatcher:
                 if prepare is not None:
                     await prepare()
                     prepare = None
-                key = await self._keys.current()
+                key = self._keys.known or await self._keys.current()
             except BaseException:
                 permit.unsent()
                 raise
@@ -246,7 +251,7 @@ class Dispatcher:
                 )
                 await asyncio.sleep(delay)
 
-    async def _permit(self, rank: Rank, due: float | None, urgent_at: float | None) -> Permit:
+    def _permit(self, rank: Rank, due: float | None, urgent_at: float | None) -> Awaitable[Permit]:
         loop = asyncio.get_running_loop()
         due = loop.time() if due is None else due
         finish = rank is Rank.FINISH
@@ -254,10 +259,13 @@ class Dispatcher:
             rank = Rank.CALM_FINISH
         ticket = self.quota.enqueue((rank, due))
         if urgent_at is None:
-            return await ticket
+            return ticket
         if finish:
             self._finishes[ticket] = due
-        alarm = loop.call_at(urgent_at, self._hasten, ticket, urgent_at)
+        return self._urgent(ticket, urgent_at)
+
+    async def _urgent(self, ticket: Ticket, urgent_at: float) -> Permit:
+        alarm = asyncio.get_running_loop().call_at(urgent_at, self._hasten, ticket, urgent_at)
         try:
             return await ticket
         finally:

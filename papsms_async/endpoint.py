@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 
 from yarl import URL
 
@@ -11,6 +12,12 @@ from papsms_async.errors import ConfigurationError
 from papsms_async.wire import WireRequest
 
 USER_AGENT = f"papsms-async/{__version__}"
+COMMON_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "User-Agent": USER_AGENT,
+}
+"""What every request carries, whatever it asks for."""
 
 
 class Secret(str):
@@ -68,14 +75,9 @@ def check_key(key: str) -> None:
         raise ConfigurationError("The API key has a character that no key can have, or is empty.")
 
 
-def headers_for(request: WireRequest, key: str) -> dict[str, str]:
+def headers_for(request: WireRequest, key: str, common: Mapping[str, str]) -> dict[str, str]:
     """Return the headers of ``request``. They hold the key: keep them out of locals."""
-    headers = {
-        "Authorization": f"Bearer {key}",
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-        "User-Agent": USER_AGENT,
-    }
+    headers = {"Authorization": f"Bearer {key}", **common}
     if request.body is not None:
         headers["Content-Type"] = "application/json"
     return headers

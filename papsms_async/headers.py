@@ -55,6 +55,10 @@ def quota_hint(answer: WireAnswer) -> tuple[int | None, float | None] | None:
 
     Source: draft-ietf-httpapi-ratelimit-headers, versions 02 to 10.
     """
+    # As a rule nothing is said, and then the date need not be read.
+    names = "\n".join(answer.headers).lower()
+    if "ratelimit" not in names and "rate-limit" not in names:
+        return None
     since = server_date(answer)
     combined = answer.header("ratelimit")
     if combined is not None:

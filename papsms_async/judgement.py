@@ -61,7 +61,7 @@ _NO = frozenset({"false", "0", "no"})
 _FAILURES = frozenset({"error", "fail", "failed", "failure"})
 
 
-@attrs.frozen
+@attrs.define
 class Judge:
     """One answer, and what is known about it; makes its errors.
 
@@ -79,7 +79,7 @@ class Judge:
         """Return the ``data`` object of an answer that is no error."""
         payload = self.payload()
         data = payload.get("data", payload)
-        if not isinstance(data, Mapping):
+        if not isinstance(data, dict):
             raise self.malformed("missing or unusable: data")
         return data
 
@@ -93,7 +93,7 @@ class Judge:
         if 200 <= answer.status < 300:
             if told is not None:
                 raise self._refused(*told)
-            if isinstance(payload, Mapping) or (lists and isinstance(payload, list)):
+            if isinstance(payload, dict) or (lists and isinstance(payload, list)):
                 return payload
             raise self.malformed("not the JSON that was expected")
         raise self._failed(*(told or _error_words(payload)))
@@ -182,8 +182,8 @@ class Judge:
         if seconds is not None:
             return seconds
         payload = _payload(self.answer.body)
-        for part in (payload, payload.get("error") if isinstance(payload, Mapping) else None):
-            if isinstance(part, Mapping):
+        for part in (payload, payload.get("error") if isinstance(payload, dict) else None):
+            if isinstance(part, dict):
                 try:
                     return float(price(first(part, "retry_after", "retryAfter")))
                 except ValueRefusedError:
@@ -204,7 +204,7 @@ def _payload(body: bytes) -> Any:
 
 def _says_failed(payload: Mapping[str, Any]) -> bool:
     success = payload.get("success")
-    if isinstance(success, bool | int):
+    if isinstance(success, int):
         return not success
     return isinstance(success, str) and success.strip().lower() in _NO
 
@@ -213,7 +213,7 @@ def _told(payload: Any) -> tuple[str | None, str | None] | None:
     """Return code and message if ``payload`` says by itself that it is an error."""
     if isinstance(payload, str) and by_word(payload) is not None:
         return _error_words(payload)
-    if not isinstance(payload, Mapping):
+    if not isinstance(payload, dict):
         return None
     if _says_failed(payload):
         return _error_words(payload)
@@ -233,12 +233,12 @@ def _error_words(payload: Any) -> tuple[str | None, str | None]:
     if isinstance(payload, str):
         # Any other text is no code, and might be anything.
         return (payload.strip(), None) if by_word(payload) is not None else (None, payload)
-    if not isinstance(payload, Mapping):
+    if not isinstance(payload, dict):
         return None, None
     error = payload.get("error") or payload.get("errors")
     if isinstance(error, list):
         error = error[0] if error else None
-    inner: Mapping[str, Any] = error if isinstance(error, Mapping) else {}
+    inner: Mapping[str, Any] = error if isinstance(error, dict) else {}
     code = first(inner, *_CODE_KEYS) or (error if isinstance(error, str) else None)
     message = first(inner, *_MESSAGE_KEYS)
     return _code_and_message(
@@ -274,13 +274,13 @@ def _bought_id(answer: WireAnswer) -> str | None:
             return None
         found: Any = (match[1] or match[2]).decode("utf-8", "replace")
     else:
-        if not isinstance(payload, Mapping) or _told(payload) is not None:
+        if not isinstance(payload, dict) or _told(payload) is not None:
             return None
         data = payload.get("data")
         if isinstance(data, list) and data:
             data = data[0]
         # Beside the data, "id" may be anything: the id of the request, for instance.
-        found = first(data, *ID_KEYS) if isinstance(data, Mapping) else None
+        found = first(data, *ID_KEYS) if isinstance(data, dict) else None
         if found is None:
             found = first(payload, "activation_id", "activationId")
     try:

@@ -44,7 +44,7 @@ def read_sms(value: Any) -> Sms | None:
         value = value[-1]
     if isinstance(value, str) and value.strip():
         value = {"full_text": value}
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     code = _code(first(value, "code", "sms_code"))
     full_text = first(value, "full_text", "fullText", "text", "message")
@@ -77,7 +77,7 @@ def read_activation_status(value: Any) -> ActivationStatus:
     Raises:
         ValueRefusedError: There is neither a status nor an SMS in it.
     """
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         raise ValueRefusedError("missing or unusable: status")
     sms = read_sms(value.get("sms"))
     try:
@@ -101,20 +101,20 @@ def read_country_list(value: Any) -> tuple[Country, ...]:
         ValueRefusedError: It has another form, or no entry of it is a country.
     """
     for key in ("data", "countries"):
-        if isinstance(value, Mapping) and isinstance(value.get(key), list | Mapping):
+        if isinstance(value, dict) and isinstance(value.get(key), list | dict):
             value = value[key]
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         found = [
             read_country(entry, key)
             for key, entry in value.items()
-            if isinstance(entry, Mapping | str | int | Decimal) and key not in _ENVELOPE
+            if isinstance(entry, dict | str | int | Decimal) and key not in _ENVELOPE
         ]
     elif isinstance(value, list):
         found = [read_country(entry) for entry in value]
     else:
         raise ValueRefusedError("missing or unusable: countries")
     countries = {country.code: country for country in reversed(found) if country is not None}
-    if not countries and (value or isinstance(value, Mapping)):
+    if not countries and (value or isinstance(value, dict)):
         raise ValueRefusedError("missing or unusable: countries")
     return tuple(reversed(countries.values()))
 
@@ -136,7 +136,7 @@ def read_country(value: Any, code: str | None = None) -> Country | None:
         value = {"code": value} if code is None else {"name": value}
     elif code is not None and isinstance(value, int | Decimal):
         value = {}  # a price or a count: nobody says which
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return None
     if code is None:
         code = first(value, "code", "country_code", "countryCode", "iso", "iso2", "country", "id")
@@ -159,4 +159,8 @@ def read_country(value: Any, code: str | None = None) -> Country | None:
 
 def first(value: Mapping[Any, Any], *keys: str) -> Any:
     """Return the first value that is there and not null."""
-    return next((value[key] for key in keys if value.get(key) is not None), None)
+    for key in keys:
+        found = value.get(key)
+        if found is not None:
+            return found
+    return None

@@ -96,17 +96,16 @@ def _body(**members: str) -> bytes:
 
 
 def _argument(name: str, value: object) -> str:
-    if (
-        not isinstance(value, str)
-        or not 0 < len(value.strip()) <= MAX_ID
-        or not value.strip().isprintable()
-    ):
+    word = value.strip() if isinstance(value, str) else ""
+    if not 0 < len(word) <= MAX_ID or not word.isprintable():
         raise ConfigurationError(f"The {name} must be up to {MAX_ID} printable characters.")
-    return value.strip()
+    return word
 
 
 def _segment(activation_id: object) -> str:
     word = _argument("activation id", activation_id)
+    if word.isascii() and word.isalnum():
+        return word
     # Dots alone would be taken for a step up in the path.
     if not word.strip("."):
         raise ConfigurationError("The activation id can't be dots alone.")

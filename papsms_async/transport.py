@@ -18,6 +18,7 @@ What makes an attempt certain:
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -25,8 +26,23 @@ from typing import Protocol
 import aiohttp
 from yarl import URL
 
-from papsms_async.attempt import TRACE, Attempt, Body, PooledConnectionError, failure_of
-from papsms_async.endpoint import Secret, check_base_url, check_key, headers_for, proxy_for
+from papsms_async.attempt import (
+    CURRENT,
+    TRACE,
+    Attempt,
+    Body,
+    Connector,
+    PooledConnectionError,
+    failure_of,
+)
+from papsms_async.endpoint import (
+    COMMON_HEADERS,
+    Secret,
+    check_base_url,
+    check_key,
+    headers_for,
+    proxy_for,
+)
 from papsms_async.errors import AnswerLostError, ConnectError, TransportError
 from papsms_async.wire import Defect, WireAnswer, WireRequest
 
@@ -35,8 +51,6 @@ MAX_ANSWER_BYTES = 1024 * 1024
 
 CONNECT_TIMEOUT = 10.0
 """Seconds for making a connection."""
-
-_CHUNK = 64 * 1024
 
 
 class Transport(Protocol):
@@ -105,7 +119,13 @@ class AiohttpTransport:
         self._given = session
         self._proxy = proxy_for(self.base_url) if trust_env and session is None else None
         self._max_answer_bytes = max_answer_bytes
+        self._url = URL(self.base_url)
+        self._path = self._url.raw_path
         self._connect_timeout = connect_timeout
+        self._timeout = aiohttp.ClientTimeout()
+        # Sessions of our own have them by themselves.
+        self._common = {} if session is None else COMMON_HEADERS
+        self._key = Secret()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._own: dict[bool, aiohttp.ClientSession] = {}
         self._closed = False
@@ -122,14 +142,16 @@ class AiohttpTransport:
         on_sent: Callable[[], None] | None = None,
     ) -> WireAnswer:
         """Make exactly one wire attempt; see `Transport.send`."""
-        key = Secret(key)
-        check_key(key)
+        if key is not self._key:
+            key = Secret(key)
+            check_key(key)
+            self._key = key
         attempt = Attempt(
             fresh=not request.repeatable, on_sent=on_sent, has_body=request.body is not None
         )
+        CURRENT.set(attempt)
         try:
-            async with asyncio.timeout(timeout):
-                return await self._exchange(request, key, attempt)
+            return await self._exchange(request, key, attempt, self._limits(timeout))
         except TransportError:
             raise
         except Exception as error:
@@ -137,42 +159,62 @@ class AiohttpTransport:
         except BaseException:
             attempt.assume_sent()
             raise
+        finally:
+            CURRENT.set(None)
         # Outside of the handler, so that the error has no __context__ with aiohttp's exception.
         if isinstance(failure, AnswerLostError):
             attempt.assume_sent()
         raise failure
 
-    async def _exchange(self, request: WireRequest, key: str, attempt: Attempt) -> WireAnswer:
+    def _limits(self, timeout: float) -> aiohttp.ClientTimeout:
+        if self._timeout.total != timeout:
+            self._timeout = aiohttp.ClientTimeout(
+                total=timeout,
+                sock_connect=self._connect_timeout,
+                ceil_threshold=math.inf,  # to the point, not to the next whole second
+            )
+        return self._timeout
+
+    async def _exchange(
+        self, request: WireRequest, key: str, attempt: Attempt, timeout: aiohttp.ClientTimeout
+    ) -> WireAnswer:
         session = self._session(attempt.fresh)
+        url = self._url.with_path(f"{self._path}{request.path}", encoded=True)
         while True:
             try:
-                async with session.request(
+                response = await session.request(
                     request.method,
-                    URL(f"{self.base_url}{request.path}", encoded=True),
+                    url,
                     data=None if request.body is None else Body(request.body, attempt),
-                    headers=headers_for(request, key),
+                    headers=headers_for(request, key, self._common),
                     allow_redirects=False,
                     raise_for_status=False,
                     auto_decompress=False,
                     proxy=self._proxy,
-                    timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout),
+                    timeout=timeout,
                     trace_request_ctx=attempt,
-                ) as response:
-                    attempt.assume_sent()
-                    return await self._read(response)
+                )
             except PooledConnectionError:
                 continue  # aiohttp has closed it; sooner or later it makes a new one
+            try:
+                attempt.assume_sent()
+                return await self._read(response)
+            finally:
+                response.release()
 
     async def _read(self, response: aiohttp.ClientResponse) -> WireAnswer:
         # A body that is not read to its end is not waited for: aiohttp closes its connection.
         body = bytearray()
         defect = None
         try:
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                body += chunk
+            content = response.content
+            while not content.at_eof():
+                body += await content.readany()
                 if len(body) > self._max_answer_bytes:
                     defect = Defect.TOO_LARGE
                     break
+        except TimeoutError:  # an OSError, too
+            raise
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
             # The head is there: its status may tell, and an id may be read from what came.
             defect = Defect.LOST
@@ -201,10 +243,11 @@ class AiohttpTransport:
                 self._loop = loop
             if fresh not in self._own:
                 self._own[fresh] = aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(limit=0, force_close=fresh),
+                    connector=Connector(limit=0, force_close=fresh),
                     cookie_jar=aiohttp.DummyCookieJar(),
+                    headers=COMMON_HEADERS,
                 )
-            session = self._own[fresh]
+            return self._own[fresh]
         traces = session.trace_configs
         if TRACE not in traces:
             traces.append(TRACE)
