@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from math import inf, isfinite
 
 from papsms_async.dispatcher import Rank
-from papsms_async.errors import ConfigurationError, RateLimitedError
+from papsms_async.errors import ConfigurationError
 from papsms_async.fairness import Line
 from papsms_async.models import Priority
 from papsms_async.quota import Permit, Quota, Ticket
@@ -285,7 +285,8 @@ class PurchaseLine:
     async def _wait(self, ticket: Ticket) -> None:
         try:
             permit = await ticket
-        except RateLimitedError as error:
+        except Exception as error:
+            # Whatever it is: told to nobody, it would be asked for again at once and for ever.
             buyer = self._take()
             if buyer is not None:
                 buyer.turn.set_exception(error)

@@ -353,3 +353,44 @@ async def test_weights_may_come_from_a_function():
     assert shop.line.buyer(None, BULK).weight == 1.0
     with pytest.raises(ConfigurationError, match="'bad'"):
         shop.line.buyer("bad", BULK)
+
+
+class BrokenQuota(LocalQuota):
+    """A quota that can give no permit, and counts how often it is asked."""
+
+    asked = 0
+
+    def enqueue(self, priority=(0,)):
+        """Give a ticket that fails."""
+        self.asked += 1
+        return BrokenTicket()
+
+
+class BrokenTicket:
+    """A ticket that fails with an error that is none of ours."""
+
+    def __await__(self):
+        yield from asyncio.sleep(1.0).__await__()
+        raise ConnectionError("the quota's store is gone")
+
+    def withdraw(self):
+        """It holds nothing."""
+
+    def reprioritise(self, priority):
+        """It is first anyway."""
+
+
+@virtual_time
+async def test_an_error_of_the_quota_reaches_who_waits():
+    """A quota that fails fails the orders in line, one a try, and is not asked for ever."""
+    quota = BrokenQuota(RateLimit(1, 1.0))
+    line = PurchaseLine(quota, OwnedTasks(), places=10, supply=1.0)
+    buyers = [line.buyer(None, BULK) for _ in range(3)]
+    orders = [asyncio.create_task(buyer.permit()) for buyer in buyers]
+    ended, waiting = await asyncio.wait(orders, timeout=10)
+    assert (len(ended), len(waiting)) == (3, 0)
+    assert {type(order.exception()) for order in ended} == {ConnectionError}
+    for buyer in buyers:
+        buyer.leave()
+    await asyncio.sleep(60)
+    assert (quota.asked, line.free_places) == (3, 10)
