@@ -23,8 +23,12 @@ def webhook_app(receiver: WebhookReceiver) -> web.Application:
         return await answer(receiver, request, "/" + request.match_info["path"])
 
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", handle)
+    app.router.add_route("*", "/{path:.*}", handle, expect_handler=_not_yet)
     return app
+
+
+async def _not_yet(request: web.Request) -> None:
+    """Ask for no body before it is known that the request is admitted; see `_read`."""
 
 
 async def answer(receiver: WebhookReceiver, request: web.BaseRequest, path: str) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,6 +113,25 @@ async def test_aiohttp_takes_only_post(client, secret, method, status):
     answer = await client.request(method, f"/webhooks/{secret}")
     assert answer.status == status
     assert answer.headers["Allow"] == "POST"
+
+
+@pytest.mark.parametrize(("known", "statuses"), [(True, [b"100", b"200"]), (False, [b"404"])])
+async def test_aiohttp_asks_for_a_body_once_and_only_if_it_is_wanted(
+    client, secret, make_body, known, statuses
+):
+    """Who sends ``Expect: 100-continue`` is told to go on when the head is admitted."""
+    body = make_body()
+    path = secret if known else "wrong"
+    head = (
+        f"POST /webhooks/{path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(head.encode() + body)
+    answers = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    await writer.wait_closed()
+    assert re.findall(rb"HTTP/1\.1 (\d{3}) ", answers) == statuses
 
 
 def _json() -> dict[str, str]:
