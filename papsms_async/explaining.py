@@ -7,6 +7,7 @@ somebody asked for explanations is a `Decision` made, kept for a while, and told
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from datetime import datetime
@@ -20,6 +21,8 @@ from papsms_async.learning import DelayModel
 from papsms_async.models import VerificationRequest
 from papsms_async.polling import index
 from papsms_async.quota import Quota
+
+_log = logging.getLogger("papsms_async")
 
 KEPT = 50
 """Decisions that are kept to be looked at."""
@@ -55,6 +58,8 @@ class View:
         quota: Whose permits they are.
         price: Gives the price in seconds, and what set it in a word, if that is known.
         lines: Gives how many purchases are in line, polls wait for a permit, finishes are owed.
+        asking: Gives the priority with which the line to buy waits for a permit, and since when
+            its first one does; ``None`` while it does not wait.
         sms_timeout: Seconds to wait for an SMS where a request names none.
     """
 
@@ -64,6 +69,7 @@ class View:
     quota: Quota
     price: Callable[[], tuple[float, str | None]]
     lines: Callable[[], tuple[int, int, int]]
+    asking: Callable[[], tuple[tuple[float, float], float] | None]
     sms_timeout: float
 
 
@@ -102,7 +108,12 @@ class Explainer:
         """
         self.permits[kind] += 1
         if self.view is not None:
-            decision = _decide(self.view, kind, request, country, since, intent_id, look)
+            try:
+                decision = _decide(self.view, kind, request, country, since, intent_id, look)
+            except Exception as error:
+                # Of a quota of somebody else's, say: the permit is used all the same.
+                _log.error("a permit can't be explained: %s", type(error).__name__)
+                return
             self._recent.append(decision)
             self.view.hub.publish(
                 VerificationEvent(
@@ -152,20 +163,23 @@ def _decide(
         purchases=purchases,
         polls=polls,
         finishes=finishes,
-        runner_up=_runner_up(view.quota, purchases, now),
+        runner_up=_runner_up(view, purchases, now),
     )
 
 
-def _runner_up(quota: Quota, purchases: int, now: float) -> Contender | None:
+def _runner_up(view: View, purchases: int, now: float) -> Contender | None:
     """Return who has the next permit, as things are now."""
-    place = quota.next_in_line()
+    place, asking = view.quota.next_in_line(), view.asking()
     if place is None:
         # The line to buy takes its next ticket only when the last one is used.
         return Contender(DecisionKind.PURCHASE.value) if purchases else None
+    if asking is not None and place == asking[0]:
+        # Its rank is that of another kind while an interactive caller is in it.
+        return Contender(DecisionKind.PURCHASE.value, max(0.0, now - asking[1]))
     rank, *due = place
     try:
         what = Rank(int(rank)).name.lower().replace("_", " ")
-    except ValueError:
+    except (ValueError, OverflowError):
         # Of somebody else's on the same quota, by an order of its own.
         what = "another request"
     return Contender(what, max(0.0, now - due[0]) if due else None)

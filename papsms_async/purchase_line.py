@@ -152,6 +152,8 @@ class PurchaseLine:
         # Those that have a place already, and only need another permit.
         self._again: OrderedDict[Buyer, None] = OrderedDict()
         self._ticket: Ticket | None = None
+        # The priority that the ticket was last given.
+        self._at: tuple[float, float] = (0.0, 0.0)
         # Whether the ticket is for an interactive caller, and what hastens it then.
         self._calling = False
         self._alarm: asyncio.TimerHandle | None = None
@@ -172,6 +174,14 @@ class PurchaseLine:
         """Return how many of that priority wait for a turn."""
         again = sum(buyer.priority is priority for buyer in self._again)
         return len(self._line.of(priority)) + again
+
+    def asking(self) -> tuple[tuple[float, float], float] | None:
+        """Return with which priority it waits for a permit, and since when its first one does.
+
+        ``None`` while it does not wait, because nobody is in line or nobody can go.
+        """
+        first = self._first()
+        return None if self._ticket is None or first is None else (self._at, first.since)
 
     def buyer(self, tenant: str | None, priority: Priority) -> Buyer:
         """Return what an order takes its turns with.
@@ -254,12 +264,14 @@ class PurchaseLine:
         calling = self.waiting(Priority.INTERACTIVE) > 0
         if self._ticket is None:
             self._calling = False
-            self._ticket = ticket = self._quota.enqueue(self._place(calling))
+            self._at = self._place(calling)
+            self._ticket = ticket = self._quota.enqueue(self._at)
             task = self._tasks.spawn(self._wait(ticket), name="papsms purchase line")
             # By the task and not inside it: one that is cancelled before its first step never runs.
             task.add_done_callback(lambda _: self._ended(ticket))
         elif calling is not self._calling:
-            self._ticket.reprioritise(self._place(calling))
+            self._at = self._place(calling)
+            self._ticket.reprioritise(self._at)
         if calling is not self._calling:
             self._calling = calling
             self._set_alarm()
@@ -280,7 +292,8 @@ class PurchaseLine:
 
     def _hasten(self, ticket: Ticket) -> None:
         self._alarm = None
-        ticket.reprioritise((Rank.BULK_POLL, -inf))
+        self._at = (Rank.BULK_POLL, -inf)
+        ticket.reprioritise(self._at)
 
     async def _wait(self, ticket: Ticket) -> None:
         try:

@@ -117,3 +117,30 @@ async def test_listener_that_fails_does_no_harm(world, settled):
         w.manager.subscribe(listen)
         assert (await w.manager.verify("whatsapp")).ok
     settled(w.engine)
+
+
+@virtual_time
+async def test_an_interactive_caller_in_line_is_named_as_what_it_is(world):
+    """Its purchase waits with the rank of bulk's polls, and still is told to be a purchase."""
+    async with world(manager={"explain": True, "max_in_flight": 50}, **USUAL) as w:
+        told = []
+        w.manager.subscribe(lambda event: told.append(event.decision))
+        await asyncio.gather(*(w.manager.verify("whatsapp") for _ in range(40)))
+    nexts = [one.runner_up for one in told if one is not None and one.runner_up is not None]
+    assert {one.what for one in nexts} >= {"poll", "purchase"}
+    # There is no bulk, so nothing of bulk can be next.
+    assert "bulk poll" not in {one.what for one in nexts}
+    assert all(one.waits is None or one.waits < 600 for one in nexts)
+
+
+@virtual_time
+async def test_explanation_that_fails_stops_no_request(world, settled, caplog):
+    """Numbers are bought and finished also where why they are can't be told."""
+    async with world(manager={"explain": True}) as w:
+        w.manager.client.quota.next_in_line = None
+        assert (await w.manager.verify("whatsapp")).ok
+        statistics = w.manager.statistics()
+    settled(w.engine)
+    assert statistics.decisions == ()
+    assert statistics.permits[DecisionKind.PURCHASE] == 1
+    assert "can't be explained: TypeError" in caplog.text
