@@ -34,6 +34,7 @@ from papsms_async.errors import ConfigurationError, LedgerError
 from papsms_async.events import EventKind
 from papsms_async.ledger import Inbox, InboxEntry, LedgerConflictError
 from papsms_async.lifecycle import State
+from papsms_async.market import plan_timeout
 from papsms_async.models import Sms
 from papsms_async.poller import Poller, Waiting
 from papsms_async.silence import GRACE, LEAST_GRACE, Change, SilenceTest, Suspicion
@@ -283,7 +284,9 @@ class Hearing:
         """See `papsms_async.poller.Net`."""
         if not self._silence.coming:
             return None
-        return sparse_plan(law, timeout=timeout, loss=self._silence.loss).next_look(last)
+        # Rounded up, so that not each number whose expiry cuts the wait needs a plan of its own.
+        plan = sparse_plan(law, timeout=plan_timeout(timeout), loss=self._silence.loss)
+        return plan.next_look(last)
 
     def watched(self, tracked: Tracked) -> None:
         """See `papsms_async.poller.Net`."""

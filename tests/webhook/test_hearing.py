@@ -23,6 +23,7 @@ from papsms_async import (
     SmsTimeoutError,
     State,
 )
+from papsms_async.delays import COLD_START
 from papsms_async.hearing import AGAIN
 from papsms_async.ledger import MemoryLedger
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
@@ -30,6 +31,7 @@ from papsms_async.sandbox.webhook_config import WebhookConfig
 from papsms_async.sandbox.webhook_posts import WebhookPost
 from papsms_async.sandbox.webhook_sender import WebhookCourier
 from papsms_async.silence import GRACE
+from papsms_async.sparse import _cached
 from papsms_async.testing import virtual_time
 from papsms_async.testing.memory_transport import MemoryService, now_of_loop
 from papsms_async.webhook.core import WebhookRequest
@@ -479,3 +481,15 @@ async def test_ledger_that_fails_does_not_keep_the_sms(world: Worlds, monkeypatc
         monkeypatch.setattr(w.manager.ledger.inbox, "put", fail)
         assert await w.post(activation.activation_id) == 503
         assert (await waiter).code
+
+
+@virtual_time
+async def test_waits_that_their_numbers_expiry_cuts_share_plans(world: Worlds) -> None:
+    """A plan takes a while to make: timeouts that are nearly alike don't get one each."""
+    async with world() as w:
+        hearing = w.manager._parts.hearing
+        before = _cached.cache_info().misses
+        for tenths in range(500):
+            timeout = 70 + tenths / 10
+            assert hearing.next_look(COLD_START, timeout=timeout, last=0.0) >= 0.5 * timeout
+        assert _cached.cache_info().misses - before <= 40
