@@ -81,6 +81,12 @@ CONTROL_PATH = "/_sandbox/"
 _JSON = {"Content-Type": "application/json"}
 
 
+def control_of(target: str) -> str | None:
+    """Return the name of the control that a request target means, ``None`` for no control."""
+    path = path_of(target)
+    return path.removeprefix(CONTROL_PATH).strip("/") if path.startswith(CONTROL_PATH) else None
+
+
 class SandboxControl:
     """The control API of one engine; as pure as the engine itself.
 
@@ -113,7 +119,7 @@ class SandboxControl:
         self._engine.advance(now)
         query_text = request.path.partition("?")[2]
         query = {k: v[-1] for k, v in parse_qs(query_text, keep_blank_values=True).items()}
-        name = path_of(request.path).removeprefix(CONTROL_PATH).strip("/")
+        name = control_of(request.path) or ""
         method = request.method.upper().replace("HEAD", "GET")
         try:
             body = answers.dump(self._find(method, name)(json_object(request), query))

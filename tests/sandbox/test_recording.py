@@ -496,6 +496,27 @@ def test_secrets_of_webhooks_are_never_recorded(settings: Any) -> None:
     assert replay_lines(session.lines).difference is None
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/_sandbox//webhook", 200),
+        ("/_sandbox/webhook//", 200),
+        ("/_sandbox/webhooks", 405),
+        ("/_sandbox/webhook/secret", 404),
+    ],
+)
+def test_secrets_of_webhooks_are_not_recorded_however_the_path_is_written(
+    path: str, status: int
+) -> None:
+    """What the control API takes for the webhook's settings is masked, and what looks like it."""
+    session = Session()
+    settings = {"url": f"http://127.0.0.1:9000/{HOOK}", "secret": SIGNED}
+    assert session.send("PUT", path, settings).status == status
+    assert HOOK not in session.text
+    assert SIGNED not in session.text
+    assert replay_lines(session.lines).difference is None
+
+
 def test_a_webhook_that_is_another_one_is_a_difference() -> None:
     """A webhook that was posted then and not now is told, and one that says something else."""
     webhook = WebhookConfig(url="http://127.0.0.1/x")

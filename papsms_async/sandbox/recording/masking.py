@@ -17,9 +17,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from ..config import SandboxConfig
-from ..control import CONTROL_PATH
+from ..control import control_of
 from ..messages import SandboxReply, SandboxRequest
-from ..routing import path_of
 from ..twilio_api import basic_credentials
 from ..webhook_config import SECRET_PREFIX, WebhookConfig, check_webhook_url
 
@@ -29,7 +28,8 @@ KEPT_HEADERS = ("Authorization", "Content-Type")
 _UNKNOWN = "unknown"
 _TOKEN = "token"  # noqa: S105 - stands for one
 _SHORTEST = 16
-_WEBHOOK_PATH = CONTROL_PATH + "webhook"
+_WEBHOOK = "webhook"
+"""Begins the names of the controls that are told secrets, or are taken for the one that is."""
 _SECRET = SECRET_PREFIX + "A" * 32
 _REFUSED_URLS = ("\u00e9", "http:", "http://user@host/")
 """Of each way in which a webhook's URL can be wrong one example."""
@@ -78,7 +78,7 @@ class Masks:
         if "Authorization" in headers:
             headers["Authorization"] = self._authorization(given)
         body = request.body
-        if path_of(request.path).rstrip("/") == _WEBHOOK_PATH and body.strip():
+        if (control_of(request.path) or "").startswith(_WEBHOOK) and body.strip():
             body = self._webhook(body)
         return (
             attrs.evolve(
