@@ -28,7 +28,7 @@ MEANINGS: dict[ExitCode, str] = {
     ExitCode.KEY: "no API key, or the service refused it",
     ExitCode.UNREACHABLE: "the service can't be reached",
     ExitCode.ACCOUNT: "the account or the service can't (no balance, blocked, failing)",
-    ExitCode.NOT_WRITABLE: "output or ledger can't be written, or its reader went away",
+    ExitCode.NOT_WRITABLE: "output or ledger can't be used, or its reader went away",
     ExitCode.OWED: "a number is not finished yet, its id is printed",
     ExitCode.DEFECT: "a defect of papsms itself",
     ExitCode.INTERRUPTED: "interrupted by SIGINT or SIGTERM; what was begun is released",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,7 +13,7 @@ from papsms_async.cli.exit_codes import ExitCode
 from papsms_async.cli.failures import CommandError
 from papsms_async.cli.progress import say, wants_color
 from papsms_async.cli.results import amount, dump, instant
-from papsms_async.cli.settings import database
+from papsms_async.cli.settings import database, own_database
 from papsms_async.models import mask_number
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ WIDTH = 80
 SHORT = 8
 """Characters of an intent id in a table; any beginning that fits one purchase only names it."""
 
-_SQLITE = ("sqlite:///", "sqlite+aiosqlite:///")
-
 database_option = click.option(
     "--database",
     "database_",
@@ -39,10 +36,12 @@ database_option = click.option(
 
 @asynccontextmanager
 async def existing_ledger(option: str | None) -> AsyncIterator[Ledger]:
-    """Open the ledger that a command is about; one that is not there yet is empty, and stays so.
+    """Open the ledger that a command is about; nothing is made where there is none.
+
+    The command line's own ledger is made by the first purchase, and until then it is empty.
 
     Raises:
-        CommandError: It was said that there is none.
+        CommandError: It was said that there is none, or the one that was named does not exist.
         LedgerError: It can't be opened.
         ConfigurationError: What names it can't be read.
     """
@@ -51,31 +50,17 @@ async def existing_ledger(option: str | None) -> AsyncIterator[Ledger]:
     url = database(option)
     if url is None:
         raise CommandError("this command is about a ledger; name one with --database")
-    path = _file_of(url)
-    if path is not None and not path.exists():
-        # A mistyped name must not leave an empty file that looks like a ledger.
-        say(f"papsms: there is no ledger at {path}")
+    if url == str(own_database()) and not own_database().exists():
+        say(f"papsms: there is no ledger at {url} yet: papsms run and verify make it")
         yield MemoryLedger()
         return
-    ledger = open_ledger(url)
+    # A mistyped name must neither pass for an empty ledger nor become one.
+    ledger = open_ledger(url, create=False)
     await ledger.open()
     try:
         yield ledger
     finally:
         await ledger.aclose()
-
-
-def _file_of(url: str) -> Path | None:
-    for prefix in _SQLITE:
-        if url.startswith(prefix):
-            url = url.removeprefix(prefix)
-            break
-    if "://" in url or not url.strip() or "\0" in url or "?" in url:
-        return None
-    try:
-        return Path(url).expanduser()
-    except RuntimeError:  # the home of nobody
-        return Path(url)
 
 
 async def find_entry(ledger: Ledger, word: str) -> LedgerEntry:

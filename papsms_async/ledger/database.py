@@ -118,12 +118,18 @@ class Database:
                 known = await self._transaction(
                     lambda connection: schema.version(connection, self.store.where), write=False
                 )
+                if not known and not self.store.create:
+                    await self._transaction(self._check_begun, write=False)
                 if known < len(schema.STEPS):
                     await self._migrate()
             except BaseException:
                 await self._disconnect()
                 raise
             self._usable = True
+
+    def _check_begun(self, connection: Connection) -> None:
+        if not self.store.is_begun(connection):
+            raise LedgerError(f"{self.store.where} does not exist: the database has none.")
 
     async def _close(self) -> None:
         async with self._changing:

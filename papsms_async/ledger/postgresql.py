@@ -103,6 +103,7 @@ class PostgresStore:
         lock_timeout: Seconds to wait for another process's write.
         silence: Seconds without a word from a process in the middle of a transaction after which
             it counts as stopped, if it holds others up.
+        create: Whether a ledger is made where there is none.
     """
 
     single = False
@@ -115,7 +116,9 @@ class PostgresStore:
         connect_timeout: int = 10,
         lock_timeout: float = 5.0,
         silence: float = 5.0,
+        create: bool = True,
     ) -> None:
+        self.create = create
         self._address = address
         self._connections = connections
         self._connect_timeout = connect_timeout
@@ -155,6 +158,10 @@ class PostgresStore:
             connection.terminate()
             raise
         return connection
+
+    def is_begun(self, connection: Connection) -> bool:
+        """See `Store.is_begun`. Its tables are made in one transaction."""
+        return False
 
     def lock(self, connection: Connection) -> None:
         """See `Store.lock`."""

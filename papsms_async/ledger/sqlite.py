@@ -27,7 +27,7 @@ from collections.abc import AsyncGenerator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, event, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -68,11 +68,20 @@ class SqliteStore:
         path: The file; created if there is none.
         lock_timeout: Seconds to wait for another process's write.
         wal: Whether to use a write-ahead log; ``None`` asks the library's version.
+        create: Whether a ledger is made where there is none.
     """
 
     single = True
 
-    def __init__(self, path: str, *, lock_timeout: float = 5.0, wal: bool | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        lock_timeout: float = 5.0,
+        wal: bool | None = None,
+        create: bool = True,
+    ) -> None:
+        self.create = create
         self._path = os.path.abspath(path)
         self._lock_timeout = lock_timeout
         self._wal = _WAL_IS_SAFE if wal is None else wal
@@ -105,6 +114,10 @@ class SqliteStore:
             await asyncio.shield(engine.dispose())
             raise
         return engine
+
+    def is_begun(self, connection: Connection) -> bool:
+        """See `Store.is_begun`. The file is made before its tables."""
+        return not inspect(connection).get_table_names()
 
     def lock(self, connection: Connection) -> None:
         """See `Store.lock`. ``BEGIN IMMEDIATE`` has done it."""
@@ -162,6 +175,8 @@ class SqliteStore:
     def _prepare_file(self) -> None:
         # A descriptor is opened for a NEW file only: closing one drops all POSIX locks that this
         # process holds on that file, those of another ledger's SQLite connection among them.
+        if not self.create and not os.path.lexists(self._path):
+            raise LedgerError(f"{self.where} does not exist.")
         try:
             os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
         except FileExistsError:

@@ -25,6 +25,15 @@ class Store(Protocol):
         """Whether all statements share one connection."""
         ...
 
+    @property
+    def create(self) -> bool:
+        """Whether a ledger is made where there is none."""
+        ...
+
+    def is_begun(self, connection: Connection) -> bool:
+        """Whether a database without our tables is a ledger whose making was interrupted."""
+        ...
+
     def options(self, *, write: bool) -> dict[str, Any]:
         """Return the execution options of a transaction that writes, or that only reads.
 

@@ -31,6 +31,7 @@ def open_ledger(
     *,
     store_codes: bool = True,
     lock_timeout: float = 5.0,
+    create: bool = True,
 ) -> Ledger:
     """Return the ledger for ``database``; nothing is touched before its `Ledger.open`.
 
@@ -42,6 +43,7 @@ def open_ledger(
             SMS without code and with an empty text. In memory they are kept for the life of the
             process.
         lock_timeout: Seconds to wait for another process's write.
+        create: Whether a new ledger is made where there is none; if not, `Ledger.open` says so.
 
     Raises:
         ConfigurationError: ``database`` has another form, or what it needs is not installed.
@@ -52,18 +54,18 @@ def open_ledger(
             " give a database to be able to recover"
         )
         return MemoryLedger()
-    store = _store(os.fspath(database), lock_timeout)
+    store = _store(os.fspath(database), lock_timeout, create)
     # Not before here: `import papsms_async` must stay quick, and SQLAlchemy is not.
     from papsms_async.ledger.sql import SqlLedger
 
     return SqlLedger(store, store_codes=store_codes)
 
 
-def _store(database: str, lock_timeout: float) -> Store:
+def _store(database: str, lock_timeout: float, create: bool) -> Store:
     # The text itself is in no message: it may hold a password.
     scheme, separator, _ = database.partition("://")
     if separator and scheme.lower() in _POSTGRES:
-        return _postgres("postgresql" + database[len(scheme) :], lock_timeout)
+        return _postgres("postgresql" + database[len(scheme) :], lock_timeout, create)
     path = database
     for prefix in _SQLITE:
         if database.startswith(prefix):
@@ -80,10 +82,10 @@ def _store(database: str, lock_timeout: float) -> Store:
         raise ConfigurationError(f"{_FORMS}; without a database the ledger is kept in memory.")
     from papsms_async.ledger.sqlite import SqliteStore
 
-    return SqliteStore(os.path.expanduser(path), lock_timeout=lock_timeout)
+    return SqliteStore(os.path.expanduser(path), lock_timeout=lock_timeout, create=create)
 
 
-def _postgres(address: str, lock_timeout: float) -> Store:
+def _postgres(address: str, lock_timeout: float, create: bool) -> Store:
     try:
         parts = urlsplit(address)
         usable = not parts.fragment and bool(parts.netloc or parts.query)
@@ -100,4 +102,4 @@ def _postgres(address: str, lock_timeout: float) -> Store:
         )
     from papsms_async.ledger.postgresql import PostgresStore
 
-    return PostgresStore(address, lock_timeout=lock_timeout)
+    return PostgresStore(address, lock_timeout=lock_timeout, create=create)

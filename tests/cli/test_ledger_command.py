@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -186,17 +189,62 @@ def test_control_characters_do_nothing_to_a_terminal(command: Command, tmp_path:
         assert not any(char in ended.out for char in "\x1b\x07\x9b")
 
 
-@pytest.mark.parametrize("as_json", [True, False])
-def test_ledger_that_is_not_there_is_empty_and_stays_so(
-    command: Command, tmp_path: Path, as_json: bool
+@pytest.mark.parametrize("name", ["typo.db", "sqlite:///typo.db", "sqlite:////no/such/typo.db"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ledger", "list"),
+        ("ledger", "list", "--json"),
+        ("ledger", "show", "abcd"),
+        ("ledger", "purge", "--older-than", "1d"),
+        ("ledger", "resolve", "abcd", "--not-bought"),
+        ("recover",),
+        ("recover", "--dry-run", "--json"),
+        ("report",),
+        ("report", "--json"),
+        ("webhook", "list"),
+    ],
+    ids=" ".join,
+)
+def test_mistyped_name_is_no_empty_ledger(
+    command: Command, tmp_path: Path, words: tuple[str, ...], name: str
 ) -> None:
-    """A name without a file is an empty ledger, it is told, and no file is left behind."""
-    flag = ["--json"] if as_json else []
-    ended = command("ledger", "list", "--database", "sqlite:///typo.db", *flag)
-    assert ended.code == 0
-    assert ended.err == "papsms: there is no ledger at typo.db\n"
-    assert ended.out == ("[]\n" if as_json else "no purchases\n")
-    assert not (tmp_path / "typo.db").exists()
+    """A name without a ledger is told, whatever is asked of it, and no file is left behind."""
+    ended = command(*words, "--database", name)
+    assert (ended.code, ended.out) == (6, "")
+    path = name.removeprefix("sqlite:///") if "no/such" in name else tmp_path / "typo.db"
+    assert ended.err == f"papsms: the ledger {path} does not exist\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_database_of_another_program_is_left_alone(command: Command, tmp_path: Path) -> None:
+    """A file of SQLite's that holds no ledger is told, and gets no table."""
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        other.execute("CREATE TABLE songs (name TEXT)")
+        other.commit()
+    ended = command("ledger", "list", "--database", "other.db")
+    assert (ended.code, ended.out) == (6, "")
+    assert ended.err == (
+        f"papsms: the ledger {tmp_path}/other.db does not exist: the database has none\n"
+    )
+    with closing(sqlite3.connect(tmp_path / "other.db")) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
+
+
+def test_ledger_whose_making_was_cut_short_is_empty(command: Command, tmp_path: Path) -> None:
+    """Of a process that was killed before it made the tables nothing is missed."""
+    (tmp_path / "begun.db").touch(mode=0o600)
+    ended = command("ledger", "list", "--database", "begun.db")
+    assert (ended.code, ended.out, ended.err) == (0, "no purchases\n", "")
+
+
+def test_own_ledger_is_empty_before_the_first_purchase(command: Command, tmp_path: Path) -> None:
+    """Nobody mistyped it: it is made by the first purchase."""
+    ended = command("ledger", "list", "--json")
+    assert (ended.code, ended.out) == (0, "[]\n")
+    own = tmp_path / "data" / "papsms-async" / "papsms.db"
+    assert ended.err == f"papsms: there is no ledger at {own} yet: papsms run and verify make it\n"
+    assert not own.exists()
 
 
 def test_default_ledger_is_that_of_run(command: Command, tmp_path: Path) -> None:

@@ -79,16 +79,15 @@ async def state_of(tmp_path: Path, entry: LedgerEntry) -> State:
     return found.state
 
 
-@pytest.mark.parametrize("database", [LEDGER, ()])
 async def test_nothing_to_do_is_one_line(
-    run: Run, environment: dict[str, str], database: tuple[str, ...], tmp_path: Path
+    run: Run, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Without anything left behind it says so in one line, and needs no key."""
     del environment["PAPSMS_API_KEY"]
-    ended = await run("recover", *database)
+    ended = await run("recover")
     assert (ended.code, ended.out) == (0, "nothing to recover\n")
     assert ended.err.startswith("papsms: there is no ledger at ")
-    assert not (tmp_path / "ledger.db").exists()
+    assert not (tmp_path / "data").exists()
 
 
 async def test_each_state_comes_to_its_end(

@@ -112,6 +112,22 @@ async def test_a_server_that_is_not_there_is_one_sentence() -> None:
     assert "secret" not in str(caught.value)
 
 
+async def test_a_database_without_a_ledger_is_told_and_left_alone(postgres_url: str) -> None:
+    """Whoever only reads makes no tables in a database that was named by mistake."""
+    ledger = open_ledger(postgres_url, create=False)
+    with pytest.raises(LedgerError, match="does not exist: the database has none"):
+        await ledger.open()
+    connection = await asyncpg.connect(postgres_url)
+    tables = "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()"
+    assert await connection.fetchval(tables) == 0
+    await connection.close()
+    made = open_ledger(postgres_url)
+    await made.open()
+    await made.aclose()
+    await ledger.open()
+    await ledger.aclose()
+
+
 async def test_a_connection_that_broke_is_replaced(
     postgres_url: str, opened: Opened, make_entry: Make
 ) -> None:
