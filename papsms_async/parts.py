@@ -129,6 +129,7 @@ class Parts:
             shared,
             self.tasks,
             self.desk,
+            self.purchasing,
             self.live,
             Stepper(
                 dispatcher,

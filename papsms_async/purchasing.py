@@ -45,6 +45,7 @@ class Order:
         request: What is wanted.
         buyer: Its part in the line.
         attempts: How many purchases were tried so far.
+        intent_id: The ledger's id of the purchase that is tried at the moment.
         abandoned: Whether its caller is gone.
         on_wire: Whether a purchase may have reached the service and its answer is awaited.
         busy: Whether it must not be cancelled: a write or an answer is at stake.
@@ -54,6 +55,7 @@ class Order:
         self.request = request
         self.buyer = buyer
         self.attempts = 0
+        self.intent_id: str | None = None
         self.abandoned = False
         self.on_wire = False
         self.busy = False
@@ -129,6 +131,10 @@ class Purchasing:
         others = (order.request for order in waiting if not order.buyer.has_place)
         return [*placed, *islice(others, self.places.free_places)]
 
+    def drives(self, intent_id: str) -> bool:
+        """Whether an order of this process is about to settle that purchase."""
+        return any(order.intent_id == intent_id for order in self._orders)
+
     def close(self) -> None:
         """Buy nothing more; purchases that are not on the wire yet end with an error."""
         self.closed = True
@@ -194,6 +200,7 @@ class Purchasing:
             created_at=now,
             updated_at=now,
         )
+        order.intent_id = entry.intent_id
         tracked = Tracked(
             entry, request, self._shared, self._releaser, priority=order.buyer.priority
         )

@@ -30,7 +30,7 @@ from papsms_async.release import ReleaseDesk
 from papsms_async.tracking import Shared, Tracked
 
 STEP_OF_OTHERS = 1.0
-"""Seconds until the next step of a purchase that a flow of this process holds."""
+"""Seconds until the next step of a purchase that this process buys or a flow of it holds."""
 AFTER_FAILURE = 5.0
 """Seconds until the next step after one that the service did not answer."""
 

@@ -14,6 +14,7 @@ from functools import partial
 from papsms_async.handover import take_up
 from papsms_async.ledger import LedgerConflictError
 from papsms_async.live import LiveNumbers, ResumedBlock
+from papsms_async.purchasing import Purchasing
 from papsms_async.recovery import RecoveryReport, carry_out, plan
 from papsms_async.release import ReleaseDesk
 from papsms_async.stepping import STEP_OF_OTHERS, Stepper
@@ -28,6 +29,7 @@ class Takeover:
         shared: What the manager's parts share.
         tasks: Owns the tasks.
         desk: Finishes what is taken over.
+        purchasing: The purchases that this process is about to settle.
         live: The numbers that flows of this process hold.
         stepper: Carries out single steps.
         check_open: Raises where the manager is not open.
@@ -38,6 +40,7 @@ class Takeover:
         shared: Shared,
         tasks: OwnedTasks,
         desk: ReleaseDesk,
+        purchasing: Purchasing,
         live: LiveNumbers,
         stepper: Stepper,
         *,
@@ -46,6 +49,7 @@ class Takeover:
         self._shared = shared
         self._tasks = tasks
         self._desk = desk
+        self._purchasing = purchasing
         self._live = live
         self._stepper = stepper
         self._check_open = check_open
@@ -91,4 +95,4 @@ class Takeover:
 
     def _drives(self, intent_id: str) -> bool:
         owed = any(tracked.entry.intent_id == intent_id for tracked in self._desk.owed)
-        return owed or self._live.holds(intent_id)
+        return owed or self._live.holds(intent_id) or self._purchasing.drives(intent_id)

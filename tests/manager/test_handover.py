@@ -13,6 +13,7 @@ from papsms_async import (
     ActivationEndedError,
     ActivationManager,
     ConfigurationError,
+    EventKind,
     LedgerError,
     Outcome,
     PapSMSError,
@@ -21,7 +22,9 @@ from papsms_async import (
     TenantLimits,
     VerificationRequest,
 )
+from papsms_async.ledger import LedgerConflictError
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
+from papsms_async.stepping import STEP_OF_OTHERS
 from papsms_async.testing import MemoryService, virtual_time
 
 
@@ -123,6 +126,28 @@ async def test_steps_give_up_at_the_timeout_and_ride_out_trouble(world, settled)
         assert (await w.manager.ledger.get(intent)).state in (State.CANCELLED, State.EXPIRED)
         with pytest.raises(ConfigurationError):
             await w.manager.advance("no such intent")
+
+
+@virtual_time
+async def test_purchase_that_is_on_its_way_is_left_to_its_caller(world, settled):
+    """Whoever hears of a purchase before its answer is there can neither lose nor take it."""
+    async with world(faults="purchase:slow=5") as w:
+        ids = []
+        w.manager.subscribe(
+            lambda event: (
+                ids.append(event.intent_id) if event.kind is EventKind.PURCHASING else None
+            )
+        )
+        running = asyncio.create_task(w.manager.verify("whatsapp"))
+        await asyncio.sleep(2)
+        assert await w.manager.advance(*ids) == STEP_OF_OTHERS
+        with pytest.raises(LedgerConflictError, match="drives the activation already"):
+            async with w.manager.resume(*ids):
+                pass
+        assert (await running).ok
+        await asyncio.sleep(60)
+        assert await w.manager.advance(*ids) is None
+    settled(w.engine)
 
 
 async def test_steps_may_run_in_any_process(database, service):
