@@ -98,7 +98,7 @@ class Objective:
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
-        "latency": Objective(bulk=0.16, line=0.25),
+        "latency": Objective(bulk=0.15, line=0.25),
         "balanced": Objective(bulk=1.3, line=0.55),
         "throughput": Objective(bulk=7.0, line=4.0),
     }
