@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,10 +21,19 @@ import pytest
 from aioresponses import aioresponses
 from hypothesis import settings
 
+DISK = tempfile.gettempdir()
+MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux has one
+ROOM = 1 << 30
+
+# Thousands of ledgers are made, each for a moment: where there is a file system in memory they are
+# put there, for on a disk the tests would mostly wait for it. What is tested of power cuts is not.
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    tempfile.tempdir = str(MEMORY)
+
 # Tools of several modules of tests, in processes of their own too: packages beside the tests.
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 
-from zygote import Zygote
+from zygote import Zygote  # noqa: E402 - found there
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("papsms", deadline=None)
@@ -57,6 +68,13 @@ def mocked_aiohttp() -> Iterator[aioresponses]:
     """Answer aiohttp's requests without a server."""
     with Mocked() as mocked:
         yield mocked
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """An empty directory that is not in memory."""
+    with tempfile.TemporaryDirectory(dir=DISK) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,7 @@ def verify_command(
                 else HumanSink(writer, timeout=timeout, quiet=flow is not None)
             )
             session = Session(
-                manager=open_manager(client, database=database(database_)),
+                manager=open_manager(client, database=database(database_), sms_timeout=timeout),
                 sink=sink,
                 tally=Tally(total=1),
                 progress=Silent(),

@@ -23,6 +23,8 @@ pytest.importorskip("fcntl", reason="the place of the file is told by XDG_DATA_H
 Run = Callable[..., Awaitable[Any]]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SOON = ("--timeout", "3")
+"""The shorter the wait, the sooner the first look for an SMS."""
 OWN = Path("data") / "papsms-async" / "papsms.db"
 
 
@@ -41,7 +43,9 @@ async def test_ledger_is_kept_in_a_file_of_the_users(
 ) -> None:
     """Without --database the purchase is in a private file of the data directory."""
     (tmp_path / "jobs.csv").write_text("service\ntest-instant\n")
-    assert (await run(command, "test-instant" if command == "verify" else "jobs.csv")).code == 0
+    assert (
+        await run(command, "test-instant" if command == "verify" else "jobs.csv", *SOON)
+    ).code == 0
     assert await states(tmp_path / OWN) == [State.COMPLETED]
     assert stat.S_IMODE((tmp_path / OWN).stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / OWN).parent.stat().st_mode) == 0o700
@@ -55,7 +59,7 @@ async def test_none_keeps_it_in_memory(
     if way == "environment":
         environment["PAPSMS_DATABASE"] = "none"
     given = ("--database", "none") if way == "option" else ()
-    assert (await run("verify", "test-instant", *given)).code == 0
+    assert (await run("verify", "test-instant", *SOON, *given)).code == 0
     assert os.listdir(tmp_path) == []
 
 
@@ -64,9 +68,9 @@ async def test_option_wins_over_the_environment(
 ) -> None:
     """A ledger that is named is used in place of the own one, the option's first."""
     environment["PAPSMS_DATABASE"] = "sqlite:///other.db"
-    assert (await run("verify", "test-instant")).code == 0
+    assert (await run("verify", "test-instant", *SOON)).code == 0
     assert await states(tmp_path / "other.db") == [State.COMPLETED]
-    assert (await run("verify", "test-instant", "--database", "named.db")).code == 0
+    assert (await run("verify", "test-instant", *SOON, "--database", "named.db")).code == 0
     assert await states(tmp_path / "named.db") == [State.COMPLETED]
     assert not (tmp_path / "data").exists()
 
@@ -98,12 +102,12 @@ async def test_max_spend_bounds_the_run_on_the_own_ledger(
     (tmp_path / "jobs.csv").write_text("service\ntest-instant\n")
     bound = ("--max-spend", "3", "--worst-price", "3")
     for _ in range(2):
-        ended = await run("run", "jobs.csv", *bound)
+        ended = await run("run", "jobs.csv", *SOON, *bound)
         assert ended.code == 0, ended.err
     assert len(service.activations) == 2
     outcomes = []
     for _ in range(2):
-        ended = await run("run", "jobs.csv", *bound, "--database", "named.db")
+        ended = await run("run", "jobs.csv", *SOON, *bound, "--database", "named.db")
         outcomes += [record["outcome"] for record in ended.records]
     assert outcomes == ["completed", "over_budget"]
     assert len(service.activations) == 3

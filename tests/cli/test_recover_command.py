@@ -218,7 +218,7 @@ async def test_wait_outlasts_a_lease(
     run: Run, service: SandboxEngine, leave: Leave, tmp_path: Path
 ) -> None:
     """--wait waits for the lease of a process that does not renew it, then finishes."""
-    until = datetime.now(UTC) + timedelta(seconds=4)
+    until = datetime.now(UTC) + timedelta(seconds=1.5)
     held = await leave(State.WAITING, owner="elsewhere:1:abc", lease_until=until)
     ended = await run("recover", "--wait", *LEDGER)
     assert ended.code == 0, ended.err
@@ -251,7 +251,9 @@ async def test_interrupt_leaves_the_rest_owed(
     """Ctrl-C while a finish hangs ends it within its grace, and names what stays owed."""
     await serve(faults="finish:hang")
     left = await leave(State.CANCELLING)
-    process = await start("recover", *LEDGER)
+    process = await start(
+        "recover", *LEDGER, settings={"papsms_async.cli.recover_command:GRACE": 0.5}
+    )
     while "cancelling" not in await process.line():
         pass
     # The table is printed before the first finish; either moment leaves it owed.
@@ -300,10 +302,10 @@ async def test_service_out_of_reach_ends_it(
     """Where no connection can be made it gives up within --timeout, and the number stays owed."""
     left = await leave(State.CANCELLING)
     environment["PAPSMS_BASE_URL"] = "http://127.0.0.1:9/api/v1/"
-    ended = await run("recover", "--timeout", "2", *LEDGER)
+    ended = await run("recover", "--timeout", "0.5", *LEDGER)
     assert ended.code == 7
     assert "is tried again later (ConnectError)" in ended.err
-    assert "papsms: not all was taken within 2 s" in ended.err
+    assert "papsms: not all was taken within 0.5 s" in ended.err
     assert await state_of(tmp_path, left) is State.CANCELLING
 
 

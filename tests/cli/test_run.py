@@ -225,7 +225,7 @@ async def test_trouble_with_the_account_stops_at_once(
 async def test_balance_that_runs_out(run: Run, serve: Serve, jobs: Callable[..., str]) -> None:
     """What was bought before the money ran out comes to its end, and the rest is not begun."""
     engine = await serve(balance=5)
-    ended = await run("run", jobs(*(f"whatsapp,us,{n}" for n in range(100))))
+    ended = await run("run", jobs(*(f"whatsapp,us,{n}" for n in range(100))), "--timeout", "3")
     assert ended.code == 5
     outcomes = Counter(record["outcome"] for record in ended.records)
     assert outcomes["completed"] == 6
@@ -238,7 +238,7 @@ async def test_max_spend_is_kept(
 ) -> None:
     """No more is spent than --max-spend; the rows beyond it say so."""
     name = jobs(*(f"test-instant,us,{n}" for n in range(20)))
-    ended = await run("run", name, "--max-spend", "3", "--worst-price", "0.60")
+    ended = await run("run", name, "--max-spend", "3", "--worst-price", "0.60", "--timeout", "3")
     assert ended.code == 1
     outcomes = Counter(record["outcome"] for record in ended.records)
     assert outcomes["over_budget"] + outcomes["completed"] == 20

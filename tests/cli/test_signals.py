@@ -54,7 +54,9 @@ async def test_first_signal_releases_all(start: Any, serve: Serve, jobs: str, nu
 async def test_running_verifications_may_end(start: Any, serve: Serve, jobs: str) -> None:
     """What gets its SMS within the drain is completed, although it was interrupted."""
     engine = await serve(sms_delay="fixed:0.7")
-    process = await start("run", jobs, "--events", "--drain", "10", "--max-in-flight", "5")
+    process = await start(
+        "run", jobs, "--events", "--drain", "10", "--max-in-flight", "5", "--timeout", "5"
+    )
     await until_bought(process, 5)
     process.signal(signal.SIGINT)
     ended = await process.end()

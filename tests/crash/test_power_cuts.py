@@ -34,10 +34,10 @@ async def _cut(directory: Path, seed: int, **options: Any) -> Cuts:
 @pytest.mark.usefixtures("strace")
 @pytest.mark.parametrize("wal", [None, False, True])
 async def test_a_power_cut_loses_nothing_acknowledged(
-    tmp_path: Path, seed: int, wal: bool | None
+    disk: Path, seed: int, wal: bool | None
 ) -> None:
     """With the ledger's settings every write that returned survives, and the file is intact."""
-    found = await _cut(tmp_path, seed, wal=wal)
+    found = await _cut(disk, seed, wal=wal)
     assert not found.lost, f"PAPSMS_CRASH_SEED={seed}"
     assert not found.damaged, f"PAPSMS_CRASH_SEED={seed}"
 
@@ -51,27 +51,25 @@ async def test_a_power_cut_loses_nothing_acknowledged(
         (False, "synchronous=OFF"),
     ],
 )
-async def test_weaker_settings_are_found_out(
-    tmp_path: Path, seed: int, wal: bool, pragma: str
-) -> None:
+async def test_weaker_settings_are_found_out(disk: Path, seed: int, wal: bool, pragma: str) -> None:
     """Each weaker setting loses acknowledged writes, so the test above can fail."""
-    found = await _cut(tmp_path, seed, wal=wal, pragmas=(pragma,))
+    found = await _cut(disk, seed, wal=wal, pragmas=(pragma,))
     assert any("intent of" in lost for lost in found.lost), f"PAPSMS_CRASH_SEED={seed}"
 
 
 @pytest.mark.usefixtures("strace")
-async def test_everything_that_is_written_is_traced(tmp_path: Path) -> None:
+async def test_everything_that_is_written_is_traced(disk: Path) -> None:
     """The files that the model ends with are those on the disk, byte for byte."""
     import random
 
-    steps = await traced_run(tmp_path, lives=10, seed=1, wal=False)
-    disk = ForgetfulDisk()
+    steps = await traced_run(disk, lives=10, seed=1, wal=False)
+    model = ForgetfulDisk()
     for step in steps:
-        disk.apply(step)
-    disk.apply(Sync(""))
-    disk.apply(Sync("ledger.db"))
-    left = disk.cut(random.Random(0), survival=0.0)
-    assert left == {path.name: path.read_bytes() for path in (tmp_path / "data").iterdir()}
+        model.apply(step)
+    model.apply(Sync(""))
+    model.apply(Sync("ledger.db"))
+    left = model.cut(random.Random(0), survival=0.0)
+    assert left == {path.name: path.read_bytes() for path in (disk / "data").iterdir()}
 
 
 class TestForgetfulDisk:

@@ -47,7 +47,7 @@ async def managed(database, service, **options):
     """Enter a manager on the ledger file."""
     async with (
         service.client(rate_limit=RateLimit(60_000, 60)) as client,
-        ActivationManager(client, database=database, **options) as manager,
+        ActivationManager(client, database=database, sms_timeout=3.0, **options) as manager,
     ):
         yield manager
 

@@ -54,6 +54,7 @@ class Zygote:
         *arguments: Any,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any] | None = None,
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
@@ -65,6 +66,7 @@ class Zygote:
             *arguments: Of the function, as far as JSON can hold them.
             cwd: Its directory; ours by default.
             env: Its environment; ours by default.
+            settings: What it sets before, as ``module:NAME``: to wait less long than a user would.
             stdin: A descriptor, or `PIPE`; nothing by default.
             stdout: A descriptor, or `PIPE`; nothing by default.
             stderr: A descriptor, or `PIPE`; nothing by default.
@@ -75,6 +77,7 @@ class Zygote:
             "arguments": arguments,
             "cwd": str(cwd or Path.cwd()),
             "env": dict(os.environ if env is None else env),
+            "settings": dict(settings or {}),
         }
         control, theirs = socket.socketpair()
         pipes: list[int | None] = []

@@ -136,8 +136,9 @@ class _Server:
         os.environ.clear()
         os.environ.update(request["env"])
         _open_streams()
-        module, _, name = request["call"].partition(":")
-        function = getattr(importlib.import_module(module), name)
+        for place, value in request["settings"].items():
+            setattr(_module_of(place), place.rpartition(":")[2], value)
+        function = getattr(_module_of(request["call"]), request["call"].rpartition(":")[2])
         return lambda: function(*request["arguments"])
 
     def _look(self) -> None:
@@ -160,6 +161,10 @@ class _Server:
         for pid in self._alive:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+
+def _module_of(place: str) -> Any:
+    return importlib.import_module(place.partition(":")[0])
 
 
 def _say(control: socket.socket, number: int) -> None:
