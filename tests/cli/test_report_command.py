@@ -187,14 +187,19 @@ def test_page_is_private_and_is_not_overwritten(
     assert "All figures by day" in page.read_text()
 
 
+async def _make_empty(path: Path) -> None:
+    ledger = open_ledger(f"sqlite:///{path}")
+    await ledger.open()
+    await ledger.aclose()
+
+
 @pytest.mark.parametrize("narrowed", [False, True])
 def test_nothing_is_said_to_be_nothing(
     command: Command, tmp_path: Path, ledger: list[LedgerEntry], narrowed: bool
 ) -> None:
     """No purchases give a sentence, zeroes in the JSON, and a page that says so."""
-    where = (
-        (*REPORT, "--since", "2030-01-01") if narrowed else ("report", "--database", "absent.db")
-    )
+    asyncio.run(_make_empty(tmp_path / "empty.db"))
+    where = (*REPORT, "--since", "2030-01-01") if narrowed else ("report", "--database", "empty.db")
     assert command(*where).out.startswith("no purchases")
     record = json.loads(command(*where, "--json").out)
     assert record["groups"] == []
