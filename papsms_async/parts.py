@@ -193,10 +193,12 @@ class Parts:
 
     async def close(self) -> None:
         """Take no more webhooks, give leases up, save what was learned and close the ledger."""
-        if self.hearing is not None:
-            await self.hearing.close()
-        if self.shared.leases is not None:
-            await self.shared.leases.stop()
-        self._unsubscribe()
-        await self.keeper.close()
-        await self.shared.ledger.aclose()
+        # Whatever fails on the way, the rest is closed all the same, the ledger last.
+        async with contextlib.AsyncExitStack() as closing:
+            closing.push_async_callback(self.shared.ledger.aclose)
+            closing.push_async_callback(self.keeper.close)
+            closing.callback(self._unsubscribe)
+            if self.shared.leases is not None:
+                closing.push_async_callback(self.shared.leases.stop)
+            if self.hearing is not None:
+                closing.push_async_callback(self.hearing.close)

@@ -177,7 +177,8 @@ class PriceController:
     """Finds the price at which the activations in flight want what the quota gives.
 
     It has neither clock nor memory: the same inputs give the same price, a higher one for more
-    demand or less supply.
+    demand or less supply, to within a step of the grid of prices: plans have whole numbers of
+    polls, so what is wanted within the horizon need not fall at every step.
 
     Args:
         max_in_flight: the caller's bound on activations in flight, None when there is none. With

@@ -96,7 +96,8 @@ def decision_fields(decision: Decision) -> dict[str, Any]:
         "kind": decision.kind.value,
         "country": decision.country,
         "waited": _rounded(decision.waited),
-        "price": _rounded(decision.price),
+        # To digits and not to places: with permits to spare it is far below a hundredth.
+        "price": float(f"{decision.price:.3g}"),
         "price_reason": decision.price_reason,
         "index": _rounded(decision.index),
         "age": _rounded(decision.age),

@@ -277,3 +277,24 @@ async def test_polls_in_line_are_counted_right(world, settled):
         await asyncio.sleep(60)
         assert not w.manager._parts.poller._in_line
     settled(w.engine)
+
+
+@virtual_time
+async def test_what_fails_at_the_close_keeps_nothing_open(world, monkeypatch):
+    """Though one part can't be closed, the ledger is closed all the same, and the error is told."""
+    closed = []
+    with pytest.raises(RuntimeError, match="keeper"):
+        async with world() as w:
+            ledger = w.manager.ledger
+            whole = ledger.aclose
+
+            async def aclose():
+                closed.append(True)
+                await whole()
+
+            async def fail():
+                raise RuntimeError("the keeper is stuck")
+
+            monkeypatch.setattr(ledger, "aclose", aclose)
+            monkeypatch.setattr(w.manager._parts.keeper, "close", fail)
+    assert closed == [True]
