@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -26,12 +26,20 @@ from papsms_async.sandbox.server import SandboxServer
 EVERY_POINT = ("service:purchase", *POINTS, *(f"service:{route}" for route in sorted({*ROUTES})))
 
 
+def chain_of(points: Iterable[str]) -> Iterator[str]:
+    """Give the deaths in turn; where one needs a purchase of doubtful fate, one that leaves it."""
+    for point in points:
+        if point.startswith("move.answer_lost:"):
+            yield "service:purchase"
+        yield point
+
+
 async def test_a_kill_at_each_write_costs_nothing(
     crew: Crew, databases: Databases, seed: int
 ) -> None:
     """Whatever write or request a process dies at, the next ones bring everything to its end."""
     async with databases() as database:
-        verdict, causes = await episode(crew, database, seed=seed, chain=EVERY_POINT)
+        verdict, causes = await episode(crew, database, seed=seed, chain=[*chain_of(EVERY_POINT)])
     assert not verdict.problems, f"seed {seed}"
     assert set(causes) == set(EVERY_POINT), f"seed {seed}: some points were not reached"
     assert verdict.completed
