@@ -23,8 +23,9 @@ from .traffic import LoggedRequest
 from .triggers import Trigger
 from .webhook_config import WebhookConfig, WebhookShape
 from .webhook_faults import WebhookFault, WebhookFaultKind, parse_webhook_faults
-from .webhook_posts import PostKind, WebhookPost
-from .webhooks import LoggedPost, WebhookOutbox
+from .webhook_log import LoggedPost
+from .webhook_posts import NoAnswer, PostKind, WebhookPost
+from .webhooks import WebhookOutbox
 
 __all__ = [
     "BASE_PATH",
@@ -44,6 +45,7 @@ __all__ = [
     "Limiter",
     "LoggedPost",
     "LoggedRequest",
+    "NoAnswer",
     "PostKind",
     "RetryAfterStyle",
     "SandboxActivation",

@@ -31,6 +31,9 @@ request                              what it does
                                      "shape": "flat"}``; without ``url`` URL and secret stay, and
                                      what else is left out is as by default
 ``DELETE /_sandbox/webhook``         posts no webhooks any more
+``POST /_sandbox/webhook-faults``    adds faults of webhooks, ``{"faults": ["loss@0.05"]}``;
+                                     counts and planned posts go on; 409 if no webhook is set
+``DELETE /_sandbox/webhook-faults``  removes them all, or those in ``{"faults": [...]}``
 ``GET /_sandbox/webhooks``           the latest posts, oldest first; ``?last=1000``
 ``POST /_sandbox/reset``             all as after the start; ``{"seed": 7}`` for a new seed
 ``GET /_sandbox/charge-log``         every charge, refund and finish, oldest first

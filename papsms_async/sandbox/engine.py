@@ -33,6 +33,7 @@ from .mailbox import Mailbox
 from .messages import Delivery, SandboxReply, SandboxRequest
 from .traffic import LoggedRequest, Traffic
 from .webhook_config import WebhookConfig
+from .webhook_faults import WebhookFault
 from .webhooks import WebhookOutbox
 
 _JSON = {"Content-Type": "application/json"}
@@ -199,6 +200,18 @@ class SandboxEngine:
         self.config.check_webhook(webhook)
         self.webhooks.configure(webhook, seed=self.seed if seed is None else seed)
         self._changed()
+
+    def add_webhook_faults(self, faults: Iterable[WebhookFault]) -> bool:
+        """Put more faults behind those of webhooks, whose counts go on; see `WebhookOutbox`."""
+        added = self.webhooks.add_faults(faults)
+        self._changed()
+        return added
+
+    def remove_webhook_fault(self, fault: WebhookFault) -> bool:
+        """Take one fault of webhooks out; whether it was in force."""
+        removed = self.webhooks.remove_fault(fault)
+        self._changed()
+        return removed
 
     def set_limit(self, limit: LimitSpec) -> None:
         """Replace the limit; every key starts anew."""

@@ -2,14 +2,14 @@
 
 An event ``news`` holds a JSON object with these keys, all but the first where there is something to
 tell: ``now`` (POSIX seconds), ``summary`` (`papsms_async.sandbox.views.summary`), ``activations``
-(rows of those that changed; each replaces what was known of it), ``requests`` (the latest, oldest
-first), ``fresh`` (true: forget everything you know) and, with it, ``left_out`` (so many older
-activations are not told).
+(rows of those that changed; each replaces what was known of it), ``requests`` and ``posts`` (the
+latest requests and webhooks, oldest first), ``fresh`` (true: forget everything you know) and, with
+it, ``left_out`` (so many older activations are not told).
 
 News are not a record of what happened but the difference between what a watcher knows and what is,
 made when they are sent: a slow watcher gets fewer and not more of them, and one that was away goes
-on from the id of the last event that it saw. An id is ``INSTANCE.RUN.VERSION.LOGGED``; news of
-another instance (the sandbox was started anew) or run (it was reset) are fresh.
+on from the id of the last event that it saw. An id is ``INSTANCE.RUN.VERSION.LOGGED.POSTED``; news
+of another instance (the sandbox was started anew) or run (it was reset) are fresh.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from . import answers, spoiling
 from .engine import SandboxEngine
 from .messages import Delivery, SandboxReply, SandboxRequest
 from .views import activation_row, request_row, summary
+from .webhook_log import shown
 
 EVENTS_PATH = "/_sandbox/events"
 
@@ -28,6 +29,7 @@ MOST_ACTIVATIONS = 5_000
 
 _BATCH = 200
 _MOST_REQUESTS = 200
+_MOST_POSTS = 200
 _MOST_DIGITS = 15
 
 
@@ -46,19 +48,20 @@ class _Seen:
     run: int
     version: int
     logged: int
+    posted: int
 
     @classmethod
     def parse(cls, text: str, instance: str) -> _Seen | None:
         """Read an event's id; ``None`` for one of another instance and for nonsense."""
         parts = text.split(".")
-        if len(parts) != 4 or parts[0] != instance:
+        if len(parts) != 5 or parts[0] != instance:
             return None
         if not all(p.isascii() and p.isdigit() and len(p) <= _MOST_DIGITS for p in parts[1:]):
             return None
         return cls(*map(int, parts[1:]))
 
     def id(self, instance: str) -> str:
-        return f"{instance}.{self.run}.{self.version}.{self.logged}"
+        return f"{instance}.{self.run}.{self.version}.{self.logged}.{self.posted}"
 
 
 class Watcher:
@@ -85,10 +88,11 @@ class Watcher:
         engine = self._engine
         engine.advance(now)
         seen = self._seen
-        latest = _Seen(engine.run, engine.journal.version, engine.traffic.logged)
+        posts = engine.webhooks.log
+        latest = _Seen(engine.run, engine.journal.version, engine.traffic.logged, posts.logged)
         fresh = seen is None or seen.run != latest.run or seen.version > latest.version
         if seen is None or fresh:
-            seen = _Seen(latest.run, 0, 0)
+            seen = _Seen(latest.run, 0, 0, 0)
         changed = engine.journal.since(seen.version)
         told, left_out = changed[:MOST_ACTIVATIONS], max(0, len(changed) - MOST_ACTIVATIONS)
         first: dict[str, object] = {"now": engine.now}
@@ -100,6 +104,9 @@ class Watcher:
         requests = engine.traffic.latest(seen.logged, most=_MOST_REQUESTS)
         if requests:
             first["requests"] = [request_row(entry) for entry in requests]
+        told_posts = posts.latest(after=seen.posted, most=_MOST_POSTS)
+        if told_posts:
+            first["posts"] = [shown(entry) for entry in told_posts]
         if not told and len(first) == 1:
             return []
         self._seen = latest

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from .activations import ActivationState, SandboxActivation
 from .engine import SandboxEngine
 from .limits import LimitKind
 from .mailbox import ReceivedMessage
 from .traffic import LoggedRequest
+from .webhook_config import WebhookConfig
 
 _BARS = 30
 _WINDOW_WITHOUT_LIMIT = 60.0
@@ -69,8 +72,39 @@ def message_row(message: ReceivedMessage) -> dict[str, object]:
     }
 
 
+def webhook_setting(config: WebhookConfig | None) -> dict[str, object] | None:
+    """Return where and how webhooks are posted, without what is secret in it."""
+    if config is None:
+        return None
+    return {
+        "url": config.shown_url,
+        "signed": config.secret is not None,
+        "faults": [str(fault) for fault in config.faults],
+        "attempts": config.attempts,
+        "backoff": config.backoff,
+        "timeout": config.timeout,
+        "shape": config.shape,
+    }
+
+
+def _webhooks(engine: SandboxEngine) -> dict[str, object]:
+    webhooks = engine.webhooks
+    due = webhooks.next_due()
+    return {
+        "setting": webhook_setting(webhooks.config),
+        "faults": [
+            {"fault": str(fault), "calls": events, "struck": struck}
+            for fault, events, struck in webhooks.fault_counts()
+        ],
+        "posted": webhooks.log.logged,
+        "under_way": webhooks.under_way,
+        "planned": webhooks.planned,
+        "next_at": None if due == math.inf else due,
+    }
+
+
 def summary(engine: SandboxEngine) -> dict[str, object]:
-    """Return how account, limit and faults stand now; its cost does not grow with what was bought.
+    """Return how account, limit, faults and webhooks stand now; O(1) in what was bought.
 
     The key is told only where it is the one that everybody knows.
     """
@@ -102,4 +136,5 @@ def summary(engine: SandboxEngine) -> dict[str, object]:
             {"fault": str(fault), "calls": calls, "struck": struck}
             for fault, calls, struck in engine.faults.counts()
         ],
+        "webhooks": _webhooks(engine),
     }

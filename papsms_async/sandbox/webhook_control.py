@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 
 from .engine import SandboxEngine
 from .fields import (
@@ -16,9 +15,12 @@ from .fields import (
     number_of,
     text_of,
 )
+from .views import webhook_setting
 from .webhook_config import WebhookConfig
-from .webhooks import shown
+from .webhook_faults import parse_webhook_faults
+from .webhook_log import shown
 
+_NOT_SET = "no webhook is set: PUT /_sandbox/webhook with a url first"
 _FIELDS = ("url", "secret", "faults", "seed", "attempts", "backoff", "timeout", "shape")
 
 
@@ -35,24 +37,13 @@ class WebhookControl:
             ("GET", "webhook"): self._get,
             ("PUT", "webhook"): self._put,
             ("DELETE", "webhook"): self._delete,
+            ("POST", "webhook-faults"): self._add_faults,
+            ("DELETE", "webhook-faults"): self._remove_faults,
             ("GET", "webhooks"): self._log,
         }
 
     def _get(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        config = self._engine.webhooks.config
-        if config is None:
-            return {"webhook": None}
-        return {
-            "webhook": {
-                "url": config.shown_url,
-                "signed": config.secret is not None,
-                "faults": [str(fault) for fault in config.faults],
-                "attempts": config.attempts,
-                "backoff": config.backoff,
-                "timeout": config.timeout,
-                "shape": config.shape,
-            }
-        }
+        return {"webhook": webhook_setting(self._engine.webhooks.config)}
 
     def _put(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
         check_known(body, _FIELDS)
@@ -80,7 +71,26 @@ class WebhookControl:
         self._engine.set_webhook(None)
         return self._get(body, query)
 
+    def _add_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        check_known(body, ("faults",))
+        if not self._engine.add_webhook_faults(parse_webhook_faults(notation_of(body, "faults"))):
+            raise ControlError(409, _NOT_SET)
+        return self._get(body, query)
+
+    def _remove_faults(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
+        check_known(body, ("faults",))
+        webhooks = self._engine.webhooks
+        if webhooks.config is None:
+            raise ControlError(409, _NOT_SET)
+        given = "faults" in body
+        gone = (
+            parse_webhook_faults(notation_of(body, "faults")) if given else webhooks.config.faults
+        )
+        for fault in gone:
+            if not self._engine.remove_webhook_fault(fault):
+                raise ControlError(404, f"not in force: {fault}")
+        return self._get(body, query)
+
     def _log(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:
-        log = self._engine.webhooks.log
-        skipped = max(0, len(log) - last_of(query))
-        return {"webhooks": [dict(shown(entry)) for entry in islice(log, skipped, None)]}
+        latest = self._engine.webhooks.log.latest(most=last_of(query))
+        return {"webhooks": [dict(shown(entry)) for entry in latest]}

@@ -44,6 +44,19 @@ class PostKind(StrEnum):
         return self in {PostKind.FORGED_CODE, PostKind.FORGED_ID, PostKind.FORGED_PATH}
 
 
+class NoAnswer(StrEnum):
+    """Why a post had no answer."""
+
+    REFUSED = "refused"
+    """Nobody listens there."""
+    UNREACHABLE = "unreachable"
+    """No way leads there: another machine, or a name that is not known."""
+    TIMED_OUT = "timed_out"
+    """The answer did not come in time."""
+    BROKEN = "broken"
+    """The connection ended before the answer, or what came was no HTTP."""
+
+
 @attrs.frozen
 class WebhookEvent:
     """What a webhook tells.

@@ -21,15 +21,15 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from .engine import SandboxEngine
-from .webhook_posts import WebhookPost
+from .webhook_posts import NoAnswer, WebhookPost
 
 _LOGGER = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 32
 """Posts under way at the same time; others wait."""
 
-Carry = Callable[[WebhookPost], Awaitable[int | None]]
-"""Sends one post and returns the answer's status, or ``None`` if there was none."""
+Carry = Callable[[WebhookPost], Awaitable[int | NoAnswer | None]]
+"""Sends one post and returns the answer's status, or why there was none, ``None`` if unknown."""
 
 
 class Outbox(Protocol):
@@ -39,7 +39,9 @@ class Outbox(Protocol):
         """Hand out the posts that are due."""
         ...
 
-    def settle(self, number: int, *, status: int | None, now: float) -> None:
+    def settle(
+        self, number: int, *, status: int | None, now: float, error: NoAnswer | None = None
+    ) -> None:
         """Note how a post ended."""
         ...
 
@@ -112,13 +114,15 @@ class WebhookCourier:
             self._wake.set()
 
     async def _send(self, post: WebhookPost) -> None:
-        status: int | None = None
+        ended: int | NoAnswer | None = None
         try:
-            status = await self._carry(post)
+            ended = await self._carry(post)
         except Exception:
             _LOGGER.exception("a webhook could not be posted")
         finally:
-            self._outbox.settle(post.number, status=status, now=self._clock())
+            error = ended if isinstance(ended, NoAnswer) else None
+            status = ended if isinstance(ended, int) else None
+            self._outbox.settle(post.number, status=status, now=self._clock(), error=error)
 
 
 class WebhookSender:
@@ -147,7 +151,7 @@ class WebhookSender:
         if session is not None:
             await session.close()
 
-    async def carry(self, post: WebhookPost) -> int | None:
+    async def carry(self, post: WebhookPost) -> int | NoAnswer:
         """Send one post; see `Carry`."""
         assert self._session is not None  # noqa: S101 - used within its block only
         try:
@@ -160,8 +164,15 @@ class WebhookSender:
             ) as response:
                 # The body stays unread; one that has not come already costs the connection.
                 return response.status
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-            return None
+        except TimeoutError:
+            return NoAnswer.TIMED_OUT
+        except aiohttp.ClientConnectorDNSError:
+            return NoAnswer.UNREACHABLE
+        except aiohttp.ClientConnectorError as error:
+            refused = isinstance(error.os_error, ConnectionRefusedError)
+            return NoAnswer.REFUSED if refused else NoAnswer.UNREACHABLE
+        except (aiohttp.ClientError, OSError, ValueError):
+            return NoAnswer.BROKEN
 
 
 class _Loopback(AbstractResolver):

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from math import inf
 from random import Random
 
@@ -21,7 +20,9 @@ from .activations import SandboxActivation
 from .triggers import Tally
 from .webhook_config import WebhookConfig
 from .webhook_faults import WebhookFault, WebhookFaultKind
+from .webhook_log import LoggedPost, WebhookLog
 from .webhook_posts import (
+    NoAnswer,
     PostKind,
     WebhookEvent,
     WebhookPost,
@@ -32,35 +33,11 @@ from .webhook_posts import (
     message_id,
 )
 
-WEBHOOK_LOG_LENGTH = 50_000
-"""Entries that `WebhookOutbox.log` keeps."""
-
 _GONE = 410
 """The status with which a receiver says that it wants no further attempt."""
 _DUPLICATE_WITHIN = 2.0
 _OVERTAKEN_AFTER = 0.05
 """Seconds by which a post that was held back leaves later than the one that overtakes it."""
-
-
-@attrs.frozen
-class LoggedPost:
-    """One entry of the log of posts.
-
-    Attributes:
-        at: When it left, in POSIX seconds.
-        kind: Why it was made; ``lost`` for one that a fault lost.
-        activation_id: Of which activation it spoke.
-        attempt: How often the service had tried; 0 for ``lost``.
-        status: Status of the answer, ``None`` if there was none.
-        took: Seconds until the answer, or until it was given up.
-    """
-
-    at: float
-    kind: PostKind
-    activation_id: str
-    attempt: int
-    status: int | None
-    took: float
 
 
 @attrs.define(eq=False)
@@ -86,18 +63,23 @@ class WebhookOutbox:
     Args:
         config: Where and how; ``None`` for no webhooks.
         seed: Seeds all that is drawn.
-        changed: Called when a post has ended.
+        changed: Called when a post has left or ended.
+
+    Attributes:
+        log: The posts that have ended, and those that a fault lost.
     """
 
     def __init__(
         self, config: WebhookConfig | None, *, seed: int, changed: Callable[[], None]
     ) -> None:
         self._changed = changed
-        self.log: deque[LoggedPost] = deque(maxlen=WEBHOOK_LOG_LENGTH)
+        self._config: WebhookConfig | None = None
+        self.log = WebhookLog()
         # Never begun anew: a post of before a reset is not taken for one of after it.
         self._numbers = itertools.count(1)
         self._due: list[tuple[float, int, _Planned]] = []
         self._held: list[_Planned] = []
+        self._waiting: set[_Planned] = set()
         self._under_way: dict[int, _Planned] = {}
         self.configure(config, seed=seed)
 
@@ -111,6 +93,45 @@ class WebhookOutbox:
         """How many posts were handed out and have not ended."""
         return len(self._under_way)
 
+    @property
+    def planned(self) -> int:
+        """How many posts are planned and not due yet, or not handed out."""
+        return len(self._waiting)
+
+    def fault_counts(self) -> list[tuple[WebhookFault, int, int]]:
+        """Return each fault with the events it has counted and how many of them it struck."""
+        return [(fault, *self._tally.counts(index)) for index, fault in enumerate(self._faults)]
+
+    def add_faults(self, faults: Iterable[WebhookFault]) -> bool:
+        """Put more faults behind those in force; counts and planned posts go on.
+
+        Returns:
+            Whether there are webhooks for which to do so.
+        """
+        if self._config is None:
+            return False
+        added = tuple(faults)
+        self._set_faults(self._config, (*self._faults, *added))
+        self._tally.add(fault.trigger for fault in added)
+        return True
+
+    def remove_fault(self, fault: WebhookFault) -> bool:
+        """Take a fault out of those in force; counts and planned posts go on.
+
+        Returns:
+            Whether it was there.
+        """
+        if self._config is None or fault not in self._faults:
+            return False
+        index = self._faults.index(fault)
+        self._set_faults(self._config, self._faults[:index] + self._faults[index + 1 :])
+        self._tally.remove(index)
+        return True
+
+    def _set_faults(self, config: WebhookConfig, faults: tuple[WebhookFault, ...]) -> None:
+        self._config = attrs.evolve(config, faults=faults)
+        self._faults = faults
+
     def configure(self, config: WebhookConfig | None, *, seed: int) -> None:
         """Replace where and how; what was planned is dropped, draws and counts start anew."""
         self._config = config
@@ -120,6 +141,7 @@ class WebhookOutbox:
         self._tally = Tally((fault.trigger for fault in self._faults), seed=f"webhook {seed}")
         self._due.clear()
         self._held.clear()
+        self._waiting.clear()
 
     def reset(self, config: WebhookConfig | None, *, seed: int) -> None:
         """Begin again as after the start; how posts under way end is of no interest any more."""
@@ -180,7 +202,7 @@ class WebhookOutbox:
         copies = 0 if duplicate is None else int(duplicate.low)
         copies_due = [due + rng.uniform(0.0, _DUPLICATE_WITHIN) for _ in range(copies)]
         if WebhookFaultKind.LOSS in struck:
-            self.log.append(LoggedPost(at, PostKind.LOST, event.activation_id, 0, None, 0.0))
+            self.log.record(LoggedPost(at, PostKind.LOST, event.activation_id, 0, None, 0.0))
             return
         replay = struck.get(WebhookFaultKind.REPLAY)
         post.replay_after = None if replay is None else replay.low
@@ -212,23 +234,29 @@ class WebhookOutbox:
         while self.next_due() <= now and (most is None or len(taken) < most):
             planned = heapq.heappop(self._due)[2]
             planned.due = inf
+            self._waiting.discard(planned)
             taken.append(self._hand_out(planned, now))
+        if taken:
+            self._changed()
         return taken
 
-    def settle(self, number: int, *, status: int | None, now: float) -> None:
+    def settle(
+        self, number: int, *, status: int | None, now: float, error: NoAnswer | None = None
+    ) -> None:
         """Note how a post ended and plan the next attempt if need be.
 
         Args:
             number: Number of the post.
             status: Status of the answer, ``None`` if there was none.
             now: POSIX seconds.
+            error: Why there was none, if that is known.
         """
         planned = self._under_way.pop(number, None)
         if planned is None:  # of before a reset
             return
         activation_id, at = planned.event.activation_id, planned.sent_at
-        self.log.append(
-            LoggedPost(at, planned.kind, activation_id, planned.attempt, status, now - at)
+        self.log.record(
+            LoggedPost(at, planned.kind, activation_id, planned.attempt, status, now - at, error)
         )
         self._plan_retry(planned, status, now)
         self._changed()
@@ -274,6 +302,7 @@ class WebhookOutbox:
 
     def _plan(self, planned: _Planned, due: float) -> None:
         planned.due = due
+        self._waiting.add(planned)
         heapq.heappush(self._due, (due, next(self._numbers), planned))
 
     def _strike(self, *, forged: bool) -> list[WebhookFault]:
@@ -286,17 +315,3 @@ class WebhookOutbox:
     def _next_event(self) -> tuple[Random, int]:
         serial = next(self._events)
         return Random(f"webhook {self._seed} {serial}"), serial  # noqa: S311 - a simulation
-
-
-def shown(entry: LoggedPost) -> Mapping[str, object]:
-    """Write an entry of the log for others to read."""
-    return {
-        "at": entry.at,
-        "kind": entry.kind,
-        "activation_id": entry.activation_id,
-        "attempt": entry.attempt,
-        "status": entry.status,
-        "took": entry.took,
-        "forged": entry.kind.forged,
-        "duplicate": entry.kind in {PostKind.DUPLICATE, PostKind.REPLAY},
-    }

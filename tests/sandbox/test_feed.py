@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from papsms_async.sandbox import (
     ActivationState,
+    NoAnswer,
     SandboxConfig,
     SandboxEngine,
     SandboxRequest,
+    WebhookConfig,
     answers,
     feed,
     parse_faults,
@@ -48,6 +50,7 @@ class Told:
         self.rows: dict[str, Any] = {}
         self.summary: Any = None
         self.requests: list[Any] = []
+        self.posts: list[Any] = []
         self.connect()
 
     def connect(self) -> None:
@@ -60,10 +63,11 @@ class Told:
         for mark, data in events:
             self.id = mark or self.id
             if data.get("fresh"):
-                self.rows, self.requests = {}, []
+                self.rows, self.requests, self.posts = {}, [], []
             self.summary = data.get("summary", self.summary)
             self.rows |= {row["activation_id"]: row for row in data.get("activations", ())}
             self.requests += data.get("requests", ())
+            self.posts += data.get("posts", ())
         return len(events)
 
 
@@ -128,6 +132,72 @@ def test_controls_are_told(caller: Any) -> None:
     assert (told.rows, told.summary["seed"]) == ({}, 5)
 
 
+def post_all(caller: Any, status: int | None = 204, error: NoAnswer | None = None) -> None:
+    """Hand out every webhook that is due, and answer it at once."""
+    for post in caller.engine.webhooks.take_due(caller.now):
+        caller.engine.webhooks.settle(post.number, status=status, now=caller.now, error=error)
+
+
+def test_webhooks_are_told(make: Make) -> None:
+    """Where they go, what goes wrong, and each post once it has ended; nothing that is secret."""
+    secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    url = "http://127.0.0.1:9000/hook/s3cret"
+    caller = make(sms_delay="fixed:5")
+    told = Told(caller.engine)
+    told.listen(caller.now)
+    assert told.summary["webhooks"]["setting"] is None
+    faults = "loss#2,duplicate"
+    caller.engine.set_webhook(WebhookConfig(url=url, secret=secret, faults=faults, attempts=2))
+    bought = caller.buy()
+    raw = b"".join(told.watcher.news(caller.now))
+    assert b"s3cret" not in raw
+    assert b"whsec" not in raw
+    webhooks = decode([raw])[0][1]["summary"]["webhooks"]
+    assert webhooks == {
+        "setting": {
+            "url": "http://127.0.0.1:9000/...",
+            "signed": True,
+            "faults": ["loss#2", "duplicate"],
+            "attempts": 2,
+            "backoff": 1.0,
+            "timeout": 10.0,
+            "shape": "flat",
+        },
+        "faults": [
+            {"fault": "loss#2", "calls": 0, "struck": 0},
+            {"fault": "duplicate", "calls": 0, "struck": 0},
+        ],
+        "posted": 0,
+        "under_way": 0,
+        "planned": 0,
+        "next_at": None,
+    }
+    caller.now += 5
+    told.listen(caller.now)
+    webhooks = told.summary["webhooks"]
+    assert [fault["struck"] for fault in webhooks["faults"]] == [0, 1]
+    assert (webhooks["planned"], webhooks["next_at"]) == (2, caller.now)
+    assert told.posts == []
+    post_all(caller, None, NoAnswer.REFUSED)
+    told.listen(caller.now)
+    first = {"kind": "sms", "activation_id": bought, "attempt": 1, "status": None}
+    assert [row | first for row in told.posts] == told.posts
+    assert told.posts[0]["error"] == "refused"
+    caller.now += 3
+    post_all(caller)
+    told.connect()
+    told.listen(caller.now)
+    assert sorted((r["kind"], r["attempt"], r["status"], r["duplicate"]) for r in told.posts) == [
+        ("duplicate", 1, 204, True),
+        ("sms", 1, None, False),
+        ("sms", 2, 204, False),
+    ]
+    assert told.summary["webhooks"]["posted"] == 3
+    caller.engine.reset()
+    told.listen(caller.now)
+    assert (told.posts, told.summary["webhooks"]["posted"]) == ([], 0)
+
+
 def test_one_that_was_away_goes_on_where_it_was(caller: Any) -> None:
     """It is told what it missed and no more."""
     told = Told(caller.engine)
@@ -149,17 +219,17 @@ def test_one_that_was_away_goes_on_where_it_was(caller: Any) -> None:
     [
         "",
         "here",
-        "here.1.2",
-        "here.1.x.3",
-        "here.1.-1.3",
-        "here.1.1e3.3",
-        "there.1.1.1",
-        "here.2.0.0",
-        "here.1.99.0",
-        "here.1.0.0.0",
-        f"here.{'9' * 5000}.0.0",
-        "здесь.1.0.0",
-        "here.².0.0",
+        "here.1.2.3",
+        "here.1.x.3.0",
+        "here.1.-1.3.0",
+        "here.1.1e3.3.0",
+        "there.1.1.1.0",
+        "here.2.0.0.0",
+        "here.1.99.0.0",
+        "here.1.0.0.0.0",
+        f"here.{'9' * 5000}.0.0.0",
+        "здесь.1.0.0.0",
+        "here.².0.0.0",
     ],
 )
 def test_an_id_of_elsewhere_begins_anew(caller: Any, since: str) -> None:

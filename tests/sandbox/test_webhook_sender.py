@@ -13,6 +13,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from papsms_async.sandbox import (
+    NoAnswer,
     PostKind,
     SandboxConfig,
     SandboxEngine,
@@ -185,6 +186,7 @@ async def test_a_receiver_that_does_not_answer(receiver: Receiver) -> None:
     async with SandboxServer(engine) as server:
         await buy(server)
         assert await settled(engine, 2) == [(1, None), (2, None)]
+    assert [post.error for post in engine.webhooks.log] == [NoAnswer.BROKEN, NoAnswer.TIMED_OUT]
 
 
 async def test_nobody_listens(receiver: Receiver) -> None:
@@ -193,6 +195,7 @@ async def test_nobody_listens(receiver: Receiver) -> None:
     async with SandboxServer(engine) as server:
         await buy(server)
         assert await settled(engine, 2) == [(1, None), (2, None)]
+    assert [post.error for post in engine.webhooks.log] == [NoAnswer.REFUSED] * 2
 
 
 async def test_an_endless_answer_is_not_read(receiver: Receiver) -> None:
@@ -243,7 +246,7 @@ async def test_no_name_is_looked_up() -> None:
     """Without permission to leave this machine no name but localhost means anything."""
     post = WebhookPost(1, PostKind.SMS, "1", 1, "http://example.com:9/x", {}, b"{}", 1.0)
     async with WebhookSender() as sender:
-        assert await sender.carry(post) is None
+        assert await sender.carry(post) is NoAnswer.UNREACHABLE
 
 
 async def test_the_control_api_over_http(receiver: Receiver) -> None:
@@ -271,6 +274,17 @@ async def test_the_control_api_over_http(receiver: Receiver) -> None:
         }
         await buy(server)
         await settled(engine, 2)
+        faults = server.url + "/_sandbox/webhook-faults"
+        async with session.post(faults, json={"faults": "loss#9, late=0.1"}) as answer:
+            now = (await answer.json())["webhook"]
+            assert now == shown | {"faults": [*shown["faults"], "loss#9", "late=0.1"]}
+        async with session.delete(faults, json={"faults": ["late=0.1"]}) as answer:
+            now = (await answer.json())["webhook"]
+            assert now["faults"] == ["forged_id=0.1", "loss#9", "late=0.1"]
+        async with session.delete(faults, json={"faults": ["reorder"]}) as answer:
+            assert (answer.status, await answer.json()) == (404, {"error": "not in force: reorder"})
+        async with session.delete(faults) as answer:
+            assert (await answer.json())["webhook"]["faults"] == []
         async with session.get(server.url + "/_sandbox/webhooks?last=2") as answer:
             text = await answer.text()
             entries = json.loads(text)["webhooks"]
@@ -281,6 +295,10 @@ async def test_the_control_api_over_http(receiver: Receiver) -> None:
             assert (entry["status"], entry["attempt"], entry["duplicate"]) == (204, 1, False)
         async with session.delete(hook) as answer:
             assert await answer.json() == {"webhook": None}
+        for method in ("POST", "DELETE"):
+            async with session.request(method, faults, json={"faults": "loss"}) as answer:
+                assert answer.status == 409
+                assert "PUT /_sandbox/webhook" in (await answer.json())["error"]
         await buy(server)
         assert len(receiver.received) == 2
 

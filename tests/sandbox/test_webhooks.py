@@ -22,6 +22,7 @@ from papsms_async.sandbox import (
     WebhookConfig,
     WebhookFaultKind,
     WebhookPost,
+    parse_webhook_faults,
 )
 
 URL = "http://127.0.0.1:8000/hook/s3cret"
@@ -396,6 +397,37 @@ def test_a_webhook_set_anew(make: Make) -> None:
     caller.engine.set_webhook(other)
     caller.engine.webhooks.settle(under_way.number, status=500, now=START)
     assert [(p.post.activation_id, p.post.url) for p in drain(caller)] == [(later, other.url)]
+
+
+def test_faults_are_switched_one_by_one(make: Make) -> None:
+    """What is planned stays planned, and what others have counted stays counted."""
+    caller = hooked(make, faults="loss#2", sms_delay="never")
+    engine: SandboxEngine = caller.engine
+    bought = caller.buy()
+
+    def arrive() -> None:
+        engine.deliver(caller.now, activation_id=bought)
+
+    arrive()
+    assert engine.webhooks.planned == 1
+    duplicate, late = parse_webhook_faults("duplicate#1 late")
+    assert engine.add_webhook_faults([duplicate, late])
+    arrive()  # the second one, which is lost, and the first that the others see
+    assert engine.webhooks.fault_counts() == [
+        (engine.webhooks.config.faults[0], 2, 1),  # type: ignore[union-attr]
+        (duplicate, 1, 1),
+        (late, 1, 1),
+    ]
+    assert engine.webhooks.planned == 1
+    assert engine.remove_webhook_fault(duplicate)
+    assert not engine.remove_webhook_fault(duplicate)
+    arrive()
+    assert [(str(f), *n) for f, *n in engine.webhooks.fault_counts()] == [
+        ("loss#2", 3, 1),
+        ("late", 2, 2),
+    ]
+    assert [p.at - START for p in drain(caller)] == [0.0, 60.0]
+    assert engine.webhooks.planned == engine.webhooks.under_way == 0
 
 
 def test_watchers_are_told(make: Make) -> None:

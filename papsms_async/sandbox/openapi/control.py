@@ -215,8 +215,9 @@ _EVENTS = described(
     "getEvents",
     CONTROL_TAG,
     "Follow what happens",
-    "Server-sent events named `news` with a JSON object: `summary`, the `activations` and"
-    " `requests` that are new or changed, and `fresh` where what was known is to be forgotten."
+    "Server-sent events named `news` with a JSON object: `summary`, the `activations`,"
+    " `requests` and `posts` of webhooks that are new or changed, and `fresh` where what was known"
+    " is to be forgotten."
     " A client that was cut off goes on with the header `Last-Event-ID`.",
     security=[],
     responses={

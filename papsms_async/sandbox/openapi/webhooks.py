@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..webhook_config import WebhookShape
 from ..webhook_faults import WebhookFaultKind
-from ..webhook_posts import PostKind
+from ..webhook_posts import NoAnswer, PostKind
 from .parts import LAST, control, taken
 from .schemas import Json, listed, number, optional, record, ref, text, whole
 
@@ -12,6 +12,7 @@ WEBHOOK_FAULT_PATTERN = (
     "^(" + "|".join(WebhookFaultKind) + ")(=[0-9.-]+)?(@[0-9.]+|#[0-9]+(-[0-9]*)?)?$"
 )
 
+_NOT_SET = "no webhook is set: PUT /_sandbox/webhook with a url first"
 _SETTING = {
     "url": "http://127.0.0.1:9000/...",
     "signed": True,
@@ -27,6 +28,7 @@ _POST = {
     "activation_id": "12345678",
     "attempt": 1,
     "status": 204,
+    "error": None,
     "took": 0.004,
     "forged": False,
     "duplicate": False,
@@ -34,6 +36,12 @@ _POST = {
 _FAULT = text(
     "`KIND[=VALUE][@SHARE|#EVENT]`, as in the table of webhook faults.", examples=["loss@0.05"]
 )
+_FAULTS: Json = {
+    "anyOf": [
+        text("Several, separated by commas or blanks."),
+        listed({**_FAULT, "pattern": WEBHOOK_FAULT_PATTERN}),
+    ]
+}
 _ATTEMPTS = whole("Most posts for one SMS until one is answered 2xx.", minimum=1, maximum=20)
 _BACKOFF = number(
     "Seconds before the second attempt; before each later one three times as many.",
@@ -81,12 +89,7 @@ WEBHOOK_SCHEMAS: Json = {
                     pattern=_SECRET_PATTERN,
                 )
             ),
-            "faults": {
-                "anyOf": [
-                    text("Several, separated by commas or blanks."),
-                    listed({**_FAULT, "pattern": WEBHOOK_FAULT_PATTERN}),
-                ]
-            },
+            "faults": _FAULTS,
             "seed": optional(whole("Seeds the draws anew; the sandbox's seed where left out.")),
             "attempts": optional({**_ATTEMPTS, "default": 5}),
             "backoff": optional({**_BACKOFF, "default": 1.0}),
@@ -114,6 +117,8 @@ WEBHOOK_SCHEMAS: Json = {
             {"not": {"required": ["secret"], "properties": {"secret": {}}}},
         ],
     ),
+    "MoreWebhookFaults": record({"faults": _FAULTS}),
+    "GoneWebhookFaults": record({"faults": _FAULTS}, optional=("faults",)),
     "WebhookPost": record(
         {
             "at": number("When it left, in POSIX seconds."),
@@ -121,6 +126,12 @@ WEBHOOK_SCHEMAS: Json = {
             "activation_id": text("Of which activation it spoke.", examples=["12345678"]),
             "attempt": whole("How often the service had tried; 0 for `lost`.", minimum=0),
             "status": optional(whole("Status of the answer; `null` if there was none.")),
+            "error": {
+                "type": ["string", "null"],
+                "description": "Why there was no answer; `null` if there was one, or none is"
+                " known.",
+                "enum": [*NoAnswer, None],
+            },
             "took": number("Seconds until the answer, or until it was given up.", minimum=0),
             "forged": {"type": "boolean", "description": "Whether what it said was not true."},
             "duplicate": {"type": "boolean", "description": "Whether it repeated another post."},
@@ -166,6 +177,24 @@ WEBHOOK_CONTROLS: dict[tuple[str, str], Json] = {
         "Post no webhooks any more",
         "Posts that were planned are dropped.",
         ("Webhook", {"webhook": None}),
+    ),
+    ("POST", "webhook-faults"): control(
+        "addWebhookFaults",
+        "Add faults of webhooks",
+        "They come behind those in force. Counts and posts that were planned go on.",
+        ("Webhook", {"webhook": _SETTING}),
+        fails={400: "not a webhook fault: 'lost'", 409: _NOT_SET},
+        requestBody=taken("MoreWebhookFaults", {"example": {"faults": ["loss@0.05"]}}),
+    ),
+    ("DELETE", "webhook-faults"): control(
+        "removeWebhookFaults",
+        "Remove faults of webhooks",
+        "Those of the body, or all of them without one.",
+        ("Webhook", {"webhook": {**_SETTING, "faults": []}}),
+        fails={404: "not in force: loss@0.05", 409: _NOT_SET},
+        requestBody=taken(
+            "GoneWebhookFaults", {"example": {"faults": ["loss@0.05"]}}, required=False
+        ),
     ),
     ("GET", "webhooks"): control(
         "getWebhooks",

@@ -29,7 +29,7 @@ from papsms_async._version import __version__
 
 from ..config import SandboxConfig
 from ..messages import SandboxReply, SandboxRequest
-from ..webhook_posts import WebhookPost
+from ..webhook_posts import NoAnswer, WebhookPost
 from .settings import Json, read_config, write_config
 
 FORM = 1
@@ -174,15 +174,19 @@ class Settled:
         at: Seconds since the start.
         number: The post's number.
         status: Status of the answer, ``None`` if there was none.
+        error: Why there was none, if that is known.
     """
 
     at: float
     number: int
     status: int | None
+    error: NoAnswer | None = None
 
     def write(self) -> str:
         """Write its line."""
-        ended = {"number": self.number, "status": self.status}
+        ended: Json = {"number": self.number, "status": self.status}
+        if self.error is not None:
+            ended["error"] = self.error
         return _line({"at": self.at, "settled": ended})
 
 
@@ -203,7 +207,9 @@ def read_entry(line: str) -> Entry:
         if not isinstance(at, float | int) or not math.isfinite(at):
             raise TypeError("at")
         if "settled" in entry:
-            return Settled(at, int(entry["settled"]["number"]), entry["settled"]["status"])
+            ended, error = entry["settled"], entry["settled"].get("error")
+            why = None if error is None else NoAnswer(error)
+            return Settled(at, int(ended["number"]), ended["status"], why)
         if "post" in entry:
             return Post(at, _object(entry, "post"))
         return Exchange(at, _read_request(entry["request"]), _object(entry, "answer"))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ..engine import SandboxEngine
 from ..messages import SandboxReply, SandboxRequest
 from ..routing import Handler
-from ..webhook_posts import WebhookPost
+from ..webhook_posts import NoAnswer, WebhookPost
 from .form import Connection, Exchange, Head, Post, Settled, write_answer, write_post
 from .masking import Masks
 
@@ -72,7 +72,9 @@ class Recorder:
             self._write(Post(now - self._start, write_post(post)).write())
         return posts
 
-    def settle(self, number: int, *, status: int | None, now: float) -> None:
+    def settle(
+        self, number: int, *, status: int | None, now: float, error: NoAnswer | None = None
+    ) -> None:
         """Note how a post ended and write it down; see `WebhookOutbox.settle`."""
-        self._engine.webhooks.settle(number, status=status, now=now)
-        self._write(Settled(now - self._start, number, status).write())
+        self._engine.webhooks.settle(number, status=status, now=now, error=error)
+        self._write(Settled(now - self._start, number, status, error).write())

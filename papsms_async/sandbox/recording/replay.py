@@ -123,8 +123,9 @@ class _Player:
                 if not due:
                     return what, {"fate": "posted"}, {"fate": "none was due"}
                 return what, post, write_post(due[0])
-            case Settled(at, number, status):
-                self._engine.webhooks.settle(number, status=status, now=self._start + at)
+            case Settled(at, number, status, error):
+                now = self._start + at
+                self._engine.webhooks.settle(number, status=status, now=now, error=error)
                 return None
             case Connection(refused):
                 now_refused = self._engine.refuses_connection()
