@@ -354,6 +354,7 @@ async def test_a_screen_reader_is_told_what_there_is(
           - navigation "Views":
             - link "Inbox"
             - link "Requests"
+            - link "Webhooks"
             - link "Controls"
           - status: Live
           - link "API"
@@ -428,7 +429,7 @@ async def test_a_phone_is_wide_enough(
     await expect(page.locator("#detail mark").last).to_have_text("778899")
     await page.get_by_role("link", name="All numbers").tap()
     await expect(page.locator("#numbers")).to_be_visible()
-    for view in ("Requests", "Controls"):
+    for view in ("Requests", "Webhooks", "Controls"):
         await page.get_by_role("link", name=view).tap()
         await expect(page.locator("nav [aria-current]")).to_have_text(view)
         await check()

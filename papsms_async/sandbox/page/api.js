@@ -12,7 +12,9 @@ async function send(method, path, body) {
     throw new Error("The sandbox does not answer; is it still running?");
   }
   const value = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(value.error ?? `The sandbox answered ${answer.status}`);
+  // An objection may quote what was sent; what looks like a signing secret is not shown again.
+  const objection = value.error?.replace(/whsec_[^\s'"]+/gi, "whsec_…");
+  if (!answer.ok) throw new Error(objection ?? `The sandbox answered ${answer.status}`);
   return value;
 }
 
@@ -35,6 +37,17 @@ export const addFault = (fault) => control("POST", "faults", { faults: [fault] }
 export const removeFault = (fault) => control("DELETE", "faults", { faults: [fault] });
 
 export const removeFaults = () => control("DELETE", "faults");
+
+// Secrets go this way and never come back: the answer has neither the path of the URL nor the secret.
+export const setWebhook = (webhook) => control("PUT", "webhook", webhook);
+
+export const removeWebhook = () => control("DELETE", "webhook");
+
+export const addWebhookFault = (fault) => control("POST", "webhook-faults", { faults: [fault] });
+
+export const removeWebhookFault = (fault) => control("DELETE", "webhook-faults", { faults: [fault] });
+
+export const removeWebhookFaults = () => control("DELETE", "webhook-faults");
 
 export const setLimit = (limit) => control("PUT", "limit", { limit });
 

@@ -13,12 +13,15 @@ import * as start from "./start.js";
 import { changed, latestSms, onChange, store, take } from "./store.js";
 import * as summary from "./summary.js";
 import { start as startTheme } from "./theme-switch.js";
+import * as webhooks from "./webhooks.js";
 
-// The address after the #: "/", "/number/ID", "/requests" or "/controls".
+const VIEWS = { inbox: "", requests: "Requests · ", webhooks: "Webhooks · ", controls: "Controls · " };
+
+// The address after the #: "/", "/number/ID", "/requests", "/webhooks" or "/controls".
 function place() {
   const [, view, id] = location.hash.slice(1).split("/");
   if (view === "number" && id) return { view: "inbox", id: decodeURIComponent(id) };
-  return { view: view === "requests" || view === "controls" ? view : "inbox", id: null };
+  return { view: Object.hasOwn(VIEWS, view) ? view : "inbox", id: null };
 }
 
 function paint() {
@@ -27,6 +30,7 @@ function paint() {
   byId("view-start").hidden = !empty;
   byId("view-inbox").hidden = view !== "inbox" || Boolean(empty) || !store.summary;
   byId("view-requests").hidden = view !== "requests";
+  byId("view-webhooks").hidden = view !== "webhooks";
   byId("view-controls").hidden = view !== "controls";
   document.body.dataset.open = id === null ? "list" : "number";
   for (const link of document.querySelectorAll("nav a")) {
@@ -41,6 +45,7 @@ function paint() {
     detail.paint(id);
   }
   if (view === "requests") requests.paint();
+  if (view === "webhooks") webhooks.paint();
   if (view === "controls") controls.paint();
 }
 
@@ -64,13 +69,13 @@ function moved() {
   if (last.id !== null && last.id !== before.id) detail.focus();
   else if (last.id === null && before.id !== null && last.view === "inbox") inbox.focusRow(before.id);
   else if (last.view !== before.view) byId("main").focus();
-  const words = { inbox: "", requests: "Requests · ", controls: "Controls · " }[last.view];
-  setText(document.querySelector("title"), `${words}PapSMS sandbox`);
+  setText(document.querySelector("title"), `${VIEWS[last.view]}PapSMS sandbox`);
 }
 
 onChange(paint);
 inbox.start(changed);
 controls.start();
+webhooks.start();
 start.start();
 startTheme();
 startKeys(place);
@@ -78,6 +83,7 @@ addEventListener("hashchange", moved);
 setInterval(() => {
   inbox.tick();
   detail.tick();
+  webhooks.tick();
 }, 1000);
 follow(told);
 paint();

@@ -1,8 +1,8 @@
-// Faults, limit and reset.
+// Faults of the service, limit and reset.
 
 import * as api from "./api.js";
-import { byId, h, say, setText } from "./dom.js";
-import { plural } from "./format.js";
+import { byId, onSubmit, say, setText } from "./dom.js";
+import { faultForm } from "./fault-form.js";
 import { store } from "./store.js";
 
 // By kind: what happens in words, and what may be given as a detail.
@@ -19,77 +19,14 @@ const KINDS = {
   refuse: ["connection refused", ""],
 };
 
-const form = byId("fault-form");
-const fields = form.elements;
-let drawn = "";
+let paintFaults = null;
 let limit = null;
 let seed = null;
-
-function notation() {
-  const value = fields.value.value.trim();
-  const often = {
-    always: "",
-    share: `@${fields.share.value}`,
-    call: `#${fields.first.value}`,
-    calls: `#${fields.first.value}-${fields.last.value}`,
-  }[fields.when.value];
-  return `${fields.route.value}:${fields.kind.value}${value ? `=${value}` : ""}${often}`;
-}
-
-function adapt() {
-  const connect = fields.route.value === "connect";
-  if (connect) fields.kind.value = "refuse";
-  const hint = KINDS[fields.kind.value][1];
-  const warning = "Strikes connections of this page too: better let it end at a last call.";
-  setText(byId("fault-hint"), connect ? warning : hint && `Detail: ${hint}`);
-  fields.value.closest("label").hidden = !hint;
-  if (!hint) fields.value.value = "";
-  for (const label of form.querySelectorAll("[data-when]")) {
-    label.hidden = !label.dataset.when.split(" ").includes(fields.when.value);
-  }
-  setText(byId("fault-notation"), notation());
-}
-
-// Sends a form's wish, with the sandbox's objection beside it.
-function onSubmit(target, act) {
-  target.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    const problem = target.querySelector(".problem");
-    setText(problem, "");
-    try {
-      await act();
-    } catch (error) {
-      setText(problem, error.message);
-    }
-  });
-}
-
-function switchOff(fault) {
-  api.removeFault(fault).then(
-    () => say(`Switched off: ${fault}`),
-    (error) => setText(form.querySelector(".problem"), error.message),
-  );
-}
 
 export function paint() {
   const summary = store.summary;
   if (!summary) return;
-  const text = JSON.stringify(summary.faults);
-  if (text !== drawn) {
-    drawn = text;
-    byId("faults").replaceChildren(
-      ...summary.faults.map(({ fault, calls, struck }) =>
-        h(
-          "li",
-          {},
-          h("code", {}, fault),
-          h("span", { class: "quiet" }, `struck ${struck} of ${plural(calls, "call")}`),
-          h("button", { class: "small", type: "button", onclick: () => switchOff(fault) }, "Switch off", h("span", { class: "heard" }, ` ${fault}`)),
-        ),
-      ),
-    );
-  }
-  byId("no-faults").hidden = summary.faults.length < 2;
+  paintFaults(summary.faults);
   setText(byId("limit-now"), summary.limit);
   // A form follows what is in force until a person changes it.
   if (summary.limit !== limit) {
@@ -118,15 +55,19 @@ function sure() {
 }
 
 export function start() {
-  for (const [kind, [words]] of Object.entries(KINDS)) fields.kind.append(h("option", { value: kind }, words));
-  form.addEventListener("input", adapt);
-  adapt();
-  onSubmit(form, async () => {
-    const fault = notation();
-    await api.addFault(fault);
-    say(`Switched on: ${fault}`);
+  paintFaults = faultForm(byId("faults-card"), {
+    kinds: KINDS,
+    prefix: (fields) => `${fields.route.value}:`,
+    unit: "call",
+    adapt: (fields) => {
+      if (fields.route.value !== "connect") return "";
+      fields.kind.value = "refuse";
+      return "Strikes connections of this page too: better let it end at a last call.";
+    },
+    add: api.addFault,
+    remove: api.removeFault,
+    removeAll: api.removeFaults,
   });
-  byId("no-faults").addEventListener("click", () => api.removeFaults().then(() => say("All faults are off")));
   const limits = byId("limit-form");
   limits.addEventListener("input", adaptLimit);
   onSubmit(limits, async () => {

@@ -23,6 +23,20 @@ export function setAttribute(element, name, value) {
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
+// Sends a form's wish, with the sandbox's objection beside it.
+export function onSubmit(form, act) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const problem = form.querySelector(".problem");
+    setText(problem, "");
+    try {
+      await act();
+    } catch (error) {
+      setText(problem, error.message);
+    }
+  });
+}
+
 export async function copy(text, from) {
   try {
     await navigator.clipboard.writeText(text);

@@ -46,7 +46,8 @@ export function start(place) {
     "?": () => help.showModal(),
     1: go("#/"),
     2: go("#/requests"),
-    3: go("#/controls"),
+    3: go("#/webhooks"),
+    4: go("#/controls"),
   };
 
   addEventListener("keydown", (event) => {

@@ -3,12 +3,13 @@
 export const store = {
   activations: new Map(), // by id, in the order of their purchase
   requests: [], // latest first
+  posts: [], // webhooks, latest first
   summary: null,
   leftOut: 0,
   offset: 0, // seconds that the sandbox's clock is ahead of this one
 };
 
-const KEPT_REQUESTS = 200;
+const KEPT = 200; // requests, and as many posts
 const painters = [];
 let scheduled = false;
 
@@ -32,6 +33,7 @@ export function take(news) {
   if (news.fresh) {
     store.activations.clear();
     store.requests = [];
+    store.posts = [];
     store.leftOut = 0;
   }
   store.offset = news.now - Date.now() / 1000;
@@ -46,8 +48,8 @@ export function take(news) {
       .toLowerCase();
     store.activations.set(row.activation_id, row);
   }
-  if (news.requests?.length) {
-    store.requests = [...news.requests.toReversed(), ...store.requests].slice(0, KEPT_REQUESTS);
+  for (const log of ["requests", "posts"]) {
+    if (news[log]?.length) store[log] = [...news[log].toReversed(), ...store[log]].slice(0, KEPT);
   }
   changed();
   return arrived;

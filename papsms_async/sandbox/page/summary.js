@@ -1,7 +1,7 @@
 // The four tiles on top.
 
 import { byId, setAttribute, setText } from "./dom.js";
-import { money, plural, seconds } from "./format.js";
+import { money, seconds } from "./format.js";
 import { store } from "./store.js";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -32,7 +32,7 @@ function plot(counts) {
 export function paint() {
   const summary = store.summary;
   if (!summary) return;
-  const { states, traffic, faults } = summary;
+  const { states, traffic, faults, webhooks } = summary;
   setText(byId("balance"), money(summary.balance));
   setText(byId("spent"), `${money(summary.spent)} spent`);
   const ended = states.completed + states.cancelled + states.expired;
@@ -53,7 +53,8 @@ export function paint() {
   setText(byId("refused"), traffic.refused ? `${traffic.refused} refused with 429` : limit === null ? "no limit" : "none refused");
   byId("refused").dataset.bad = traffic.refused ? "yes" : "no";
   plot(traffic.bars);
-  setText(byId("fault-count"), faults.length ? plural(faults.length, "in force", "in force") : "None");
-  setText(byId("fault-names"), faults.map((fault) => fault.fault).join(", ") || "all goes well");
-  byId("fault-count").parentElement.dataset.bad = faults.length ? "yes" : "no";
+  const names = [...faults.map(({ fault }) => fault), ...webhooks.faults.map(({ fault }) => `webhook ${fault}`)];
+  setText(byId("fault-count"), names.length ? `${names.length} in force` : "None");
+  setText(byId("fault-names"), names.join(", ") || "all goes well");
+  byId("fault-count").parentElement.dataset.bad = names.length ? "yes" : "no";
 }
