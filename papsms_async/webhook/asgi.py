@@ -11,11 +11,12 @@ The URL for the account's settings is then ``https://your.host/webhooks`` follow
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
-from papsms_async.errors import LedgerError
-from papsms_async.ledger import open_ledger
+from papsms_async.errors import PapSMSError
+from papsms_async.ledger import Ledger, open_ledger
 from papsms_async.webhook.core import MAX_BODY, TOO_SLOW, Refusal, WebhookRequest
 from papsms_async.webhook.receiver import BODY_TIMEOUT, WebhookAnswer, WebhookReceiver
 
@@ -24,6 +25,8 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_log = logging.getLogger("papsms_async.webhook")
 
 
 def webhook_asgi(receiver: WebhookReceiver, *, database: str | None = None) -> ASGIApp:
@@ -44,6 +47,8 @@ def webhook_asgi(receiver: WebhookReceiver, *, database: str | None = None) -> A
             case "websocket":
                 await receive()
                 await send({"type": "websocket.close", "code": 1000})
+            case other:
+                raise ValueError(f"webhook_asgi serves no scope of type {other!r}")
 
     return app
 
@@ -111,21 +116,57 @@ async def _send(answer: WebhookAnswer, send: Send, *, close: bool) -> None:
 async def _lifespan(
     receiver: WebhookReceiver, database: str | None, receive: Receive, send: Send
 ) -> None:
-    """Open and close the ledger with the server; without one, only say that all is well."""
-    ledger = None if database is None else open_ledger(database)
+    """Open and close the ledger with the server; without one, only say that all is well.
+
+    Whatever goes wrong is answered: a server may take an exception for an application that has no
+    lifespan, and serve without a ledger.
+    """
     await receive()
+    ledger: Ledger | None = None
     try:
-        if ledger is not None:
-            await ledger.open()
-            receiver.attach(ledger.inbox)
-    except LedgerError as error:
-        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        if database is not None:
+            ledger = await _opened(receiver, database)
+    except Exception as error:
+        await send(_failed("startup", "The webhook receiver can't start", error))
         return
-    await send({"type": "lifespan.startup.complete"})
     try:
+        await send({"type": "lifespan.startup.complete"})
         await receive()
     finally:
-        if ledger is not None:
+        # Also where the server ends this without a word.
+        failed = None if ledger is None else await _closed(receiver, ledger)
+    await send(failed or {"type": "lifespan.shutdown.complete"})
+
+
+async def _opened(receiver: WebhookReceiver, database: str) -> Ledger:
+    """Return the ledger, open and with the receiver attached to its inbox."""
+    ledger = open_ledger(database)
+    try:
+        await ledger.open()
+        receiver.attach(ledger.inbox)
+    except BaseException:
+        await ledger.aclose()
+        raise
+    return ledger
+
+
+async def _closed(receiver: WebhookReceiver, ledger: Ledger) -> Message | None:
+    """Detach and close; return what the server is told if that fails."""
+    try:
+        try:
             await receiver.detach()
+        finally:
             await ledger.aclose()
-    await send({"type": "lifespan.shutdown.complete"})
+    except Exception as error:
+        return _failed("shutdown", "The webhook receiver could not close its ledger", error)
+    return None
+
+
+def _failed(phase: str, what: str, error: Exception) -> Message:
+    if isinstance(error, PapSMSError):
+        why = str(error)
+        _log.error("%s: %s", what, why)
+    else:
+        why = f"{type(error).__name__}; the log has more."
+        _log.error("%s", what, exc_info=error)
+    return {"type": f"lifespan.{phase}.failed", "message": f"{what}: {why}"}

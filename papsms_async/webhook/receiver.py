@@ -193,13 +193,15 @@ class WebhookReceiver:
 
     async def detach(self) -> None:
         """Take no more; return once all that was taken is written down. Safe to call twice."""
-        # Whoever is answered now is not lost: what listens goes first, then what it took.
-        while self._closers:
-            await self._closers.pop()()
-        self._inbox = None
-        while self._writing:
-            await asyncio.wait(tuple(self._writing))
-        self._heard = None
+        try:
+            # Whoever is answered now is not lost: what listens goes first, then what it took.
+            while self._closers:
+                await self._closers.pop()()
+        finally:
+            self._inbox = None
+            while self._writing:
+                await asyncio.wait(tuple(self._writing))
+            self._heard = None
 
     def on_detach(self, close: Callable[[], Awaitable[None]]) -> None:
         """Have ``close`` awaited when the receiver is detached: its listener ends with it."""

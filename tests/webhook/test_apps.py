@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from papsms_async.errors import LedgerError
 from papsms_async.ledger import open_ledger
 from papsms_async.ledger.inbox import MemoryInbox
 from papsms_async.testing import virtual_time
@@ -345,17 +346,120 @@ async def test_asgi_lifespan_without_a_ledger_of_its_own(receiver, secret, make_
     await body()
 
 
-async def test_asgi_tells_the_server_that_the_ledger_can_not_be_used(secret, tmp_path):
-    """The server then does not start."""
-    app = webhook_asgi(WebhookReceiver(secret), database=f"sqlite:///{tmp_path}")
+async def _lifespan(app: Any, *messages: str) -> list[Any]:
+    """Send these messages; return all that the application answers, once it has ended."""
+    waiting = [{"type": f"lifespan.{message}"} for message in messages]
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return {"type": "lifespan.startup"}
+        return waiting.pop(0)
 
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app({"type": "lifespan"}, receive, send)
-    assert sent[0]["type"] == "lifespan.startup.failed"
-    assert "is not a file" in sent[0]["message"]
+    async with asyncio.timeout(10):
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}}, receive, send)
+    assert waiting == []
+    return sent
+
+
+@pytest.mark.parametrize(
+    ("database", "why"),
+    [("sqlite:///{folder}", "is not a file"), ("mysql://x/y", "sqlite:///")],
+)
+async def test_asgi_tells_the_server_that_the_ledger_can_not_be_used(
+    secret, tmp_path, database, why
+):
+    """The server then does not start, and says what to do."""
+    app = webhook_asgi(WebhookReceiver(secret), database=database.format(folder=tmp_path))
+    [answer] = await _lifespan(app, "startup")
+    assert answer["type"] == "lifespan.startup.failed"
+    assert why in answer["message"]
+
+
+async def test_asgi_tells_the_server_that_the_receiver_is_taken(
+    receiver, secret, make_body, inbox, tmp_path
+):
+    """One that a manager has can't have a ledger of its own; the manager keeps it."""
+    path = tmp_path / "ledger.db"
+    app = webhook_asgi(receiver, database=f"sqlite:///{path}")
+    [answer] = await _lifespan(app, "startup")
+    assert answer == {
+        "type": "lifespan.startup.failed",
+        "message": "The webhook receiver can't start: This receiver belongs to a manager already;"
+        " each manager needs one of its own.",
+    }
+    assert (await ask(app, f"/{secret}", make_body()))[0] == 200
+    assert len(await inbox.entries()) == 1
+    # Its ledger was closed again: nothing holds the file.
+    free = webhook_asgi(WebhookReceiver(secret), database=f"sqlite:///{path}")
+    assert [one["type"] for one in await _lifespan(free, "startup", "shutdown")] == [
+        "lifespan.startup.complete",
+        "lifespan.shutdown.complete",
+    ]
+
+
+async def test_asgi_tells_the_server_of_anything_else(secret, monkeypatch, caplog):
+    """Also of what nobody foresaw: its kind to the server, the rest to the log."""
+
+    def broken(_: object) -> None:
+        raise OSError("s3cret detail")
+
+    monkeypatch.setattr("papsms_async.webhook.asgi.open_ledger", broken)
+    app = webhook_asgi(WebhookReceiver(secret), database="sqlite:///x.db")
+    assert await _lifespan(app, "startup") == [
+        {
+            "type": "lifespan.startup.failed",
+            "message": "The webhook receiver can't start: OSError; the log has more.",
+        }
+    ]
+    assert "s3cret detail" in caplog.text
+
+
+async def test_asgi_tells_the_server_that_it_could_not_close(secret, tmp_path):
+    """The ledger is closed whatever the receiver has to say, and the server hears of it."""
+    receiver = WebhookReceiver(secret)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+
+    async def stuck() -> None:
+        raise LedgerError("the disk is gone")
+
+    receiver.on_detach(stuck)
+    started, stopped = await _lifespan(webhook_asgi(receiver, database=url), "startup", "shutdown")
+    assert started["type"] == "lifespan.startup.complete"
+    assert stopped["type"] == "lifespan.shutdown.failed"
+    assert stopped["message"].endswith("could not close its ledger: the disk is gone")
+    assert "detached" in repr(receiver)
+    ledger = open_ledger(url)
+    await ledger.open()
+    await ledger.aclose()
+
+
+async def test_asgi_closes_where_the_server_says_nothing_more(secret, make_body, tmp_path):
+    """A server that cancels the lifespan ends it like one that says so."""
+    receiver = WebhookReceiver(secret)
+    app = webhook_asgi(receiver, database=f"sqlite:///{tmp_path}/ledger.db")
+    started = asyncio.Event()
+
+    async def receive() -> Any:
+        if started.is_set():
+            await asyncio.Event().wait()
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        started.set()
+
+    task = asyncio.create_task(app({"type": "lifespan"}, receive, send))
+    await started.wait()
+    assert (await ask(app, f"/{secret}", make_body()))[0] == 200
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await ask(app, f"/{secret}", make_body()))[0] == 503
+    assert "detached" in repr(receiver)
+
+
+async def test_asgi_does_not_take_what_it_does_not_know(receiver):
+    """As the specification asks: a scope of another type is an error, not silence."""
+    with pytest.raises(ValueError, match="telepathy"):
+        await webhook_asgi(receiver)({"type": "telepathy"}, None, None)
