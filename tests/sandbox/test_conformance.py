@@ -93,7 +93,8 @@ def strict() -> Json:
     for name in ("NewFaults", "MoreFaults", "GoneFaults"):
         shapes[name]["properties"]["faults"] = fault_notation(some)
     some = ["loss", "late=0-30", "duplicate=2#3", "forged_code@0.5"]
-    shapes["NewWebhook"]["properties"]["faults"] = fault_notation(some)
+    for name in ("NewWebhook", "MoreWebhookFaults", "GoneWebhookFaults"):
+        shapes[name]["properties"]["faults"] = fault_notation(some)
     shapes["NewWebhook"]["properties"]["url"] = {"enum": ["http://127.0.0.1:9/x", "http://[::1]/"]}
     message = shapes["TwilioNewMessage"]
     del message["properties"]["MessagingServiceSid"]  # without it somebody must be the sender

@@ -117,8 +117,10 @@ WEBHOOK_SCHEMAS: Json = {
             {"not": {"required": ["secret"], "properties": {"secret": {}}}},
         ],
     ),
-    "MoreWebhookFaults": record({"faults": _FAULTS}),
-    "GoneWebhookFaults": record({"faults": _FAULTS}, optional=("faults",)),
+    "MoreWebhookFaults": record({"faults": _FAULTS}, additionalProperties=False),
+    "GoneWebhookFaults": record(
+        {"faults": _FAULTS}, optional=("faults",), additionalProperties=False
+    ),
     "WebhookPost": record(
         {
             "at": number("When it left, in POSIX seconds."),
