@@ -48,9 +48,10 @@ class Recorder:
         """
 
         def recorded(request: SandboxRequest, now: float) -> SandboxReply:
+            # As the engine's time, it never goes back: a replay gives all that answer the same one.
+            now = max(now, self._engine.now)
             reply = handle(request, now)
-            # The engine's time, which never goes back.
-            at = self._engine.now - self._start
+            at = now - self._start
             asked, answered = self._masks.mask(request, reply)
             self._write(Exchange(at, asked, write_answer(answered)).write())
             return reply
