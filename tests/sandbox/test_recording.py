@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import attrs
 import pytest
@@ -54,6 +55,7 @@ KEY = "sk_live_f00dfacecafe0123"
 OTHER = "sk_live_ffffeeeeddddcccc"
 HOOK = "hook/s3cr3t-path"
 SIGNED = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
+SLASHED = "whsec_" + "c2Vj/mV0c2Vj+mV0c2Vj/mV0c2Vj+mV0c2VjcmV0c2U="
 SOURCES = Path(papsms_async.sandbox.__file__).parent
 
 
@@ -338,6 +340,27 @@ def test_messages_of_applications_are_replayed(accounts: dict[str, str] | None) 
 # ---- what is written ----
 
 
+def test_a_refused_message_is_replayed() -> None:
+    """Also as the first of all, and when nothing else has told the engine the time."""
+    session = Session()
+    for _ in range(2):
+        assert session.send("POST", "/sandbox/sms", {"to": "x"}).status == 400
+        session.now += 100.5
+    assert [json.loads(line)["at"] for line in session.lines[1:]] == [0.0, 100.5]
+    assert replay_lines(session.lines).difference is None
+
+
+def test_a_clock_that_is_set_back_is_replayed() -> None:
+    """Time never goes back in a session, so that a replay gives the same dates."""
+    session = Session()
+    session.buy()
+    session.now -= 3600
+    for path in ("/api/v1/countries", "/_sandbox/stats", "/sandbox/sms"):
+        session.send("GET", path)
+    assert {json.loads(line)["at"] for line in session.lines[1:]} == {0.0}
+    assert replay_lines(session.lines).difference is None
+
+
 def test_what_a_line_holds() -> None:
     """A line tells when, what was asked and what was answered, in full."""
     session = sign_up()
@@ -514,6 +537,76 @@ def test_secrets_of_webhooks_are_not_recorded_however_the_path_is_written(
     assert session.send("PUT", path, settings).status == status
     assert HOOK not in session.text
     assert SIGNED not in session.text
+    assert replay_lines(session.lines).difference is None
+
+
+def settings_in(form: str) -> bytes:
+    """Return a webhook's settings with its secrets, in a form in which somebody may send them."""
+    settings = {"url": f"http://127.0.0.1:9000/{HOOK}", "secret": SLASHED}
+    match form:
+        case "json":
+            return json.dumps(settings, indent=1).encode()
+        case "escaped":
+            return json.dumps(settings).replace("/", "\\/").encode()
+        case "utf-16":
+            return json.dumps(settings).encode("utf-16")
+        case "form":
+            return urlencode({"secret": SLASHED}).encode()
+        case "underscore":
+            return SLASHED.replace("_", "%5F").encode()
+        case "nested":
+            return json.dumps({"webhook": [{"hook": SLASHED}]}).encode()
+        case "cut":
+            return b'\xff{"secret": "' + SLASHED.encode()
+        case _:
+            raise AssertionError(form)
+
+
+@pytest.mark.parametrize(
+    "form", ["json", "escaped", "utf-16", "form", "underscore", "nested", "cut"]
+)
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/_sandbox/hook",
+        "/_sandbox/deliver",
+        "/_sandbox/",
+        "/webhook",
+        "/sandbox/sms",
+        "/api/v1/webhook",
+        "/api/v1/numbers/purchase",
+        "/2010-04-01/Accounts/AC1/Messages.json",
+        f"/_sandbox/webhook?secret={quote(SLASHED)}",
+        f"/_sandbox/{SLASHED}",
+    ],
+)
+def test_secrets_sent_to_a_wrong_path_are_not_recorded(path: str, form: str) -> None:
+    """Whoever mistypes the path has sent the secret all the same; the replay is the same."""
+    session = Session()
+    for method in ("PUT", "POST"):
+        session.send(method, path, settings_in(form))
+    for secret in (SLASHED, SLASHED.replace("/", "\\/"), quote(SLASHED, safe=""), HOOK):
+        for part in (secret, secret.removeprefix("whsec_")):
+            assert part not in session.text
+            assert json.dumps(part)[1:-1] not in session.text
+    for line in session.lines[1:]:
+        recorded = json.loads(line)["request"]
+        body = base64.b64decode(recorded.get("body_base64", ""))
+        assert SLASHED.encode() not in body
+        assert SLASHED.encode("utf-16-le") not in body
+    assert replay_lines(session.lines).difference is None
+
+
+def test_a_secret_in_a_header_or_an_answer_is_not_recorded() -> None:
+    """Also where the sandbox repeats what it was sent."""
+    session = Session()
+    headers = {"Content-Type": f"application/json; {SIGNED}", "Authorization": SIGNED}
+    session.front.handle(SandboxRequest("POST", "/_sandbox/reset", headers), NOW)
+    reply = session.send("PUT", "/_sandbox/faults", {"faults": SIGNED})
+    assert SIGNED.lower().encode() in reply.body.lower()
+    session.send("POST", "/sandbox/sms", {"to": "+14155550123", "text": f"{SIGNED} code 4711"})
+    assert SIGNED not in session.text
+    assert "4711" in session.text
     assert replay_lines(session.lines).difference is None
 
 

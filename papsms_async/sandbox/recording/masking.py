@@ -4,13 +4,15 @@ Where a key is expected (``Authorization``) a stand-in takes its place, whatever
 Twilio account the token is replaced. A key that somebody put where it does not belong (a query, a
 body) is overwritten by as many other characters, so that lengths stay as they were; that goes for
 keys of sixteen characters and more: shorter ones may be ordinary words, and are no real keys. Of a
-webhook's URL the path is a secret.
+webhook's URL the path is a secret. Settings of a webhook may be sent to a wrong path: ``url`` and
+``secret`` of any JSON object are masked, and ``whsec_...`` wherever it stands.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -31,6 +33,10 @@ _SHORTEST = 16
 _WEBHOOK = "webhook"
 """Begins the names of the controls that are told secrets, or are taken for the one that is."""
 _SECRET = SECRET_PREFIX + "A" * 32
+_SIGNING_SECRET = re.compile(
+    r"whsec(?:_|%5f|\\u005f)(?:[a-z0-9+/=_-]|%[0-9a-f]{2}|\\/|\\u00[0-9a-f]{2})+", re.IGNORECASE
+)
+"""A signing secret as it is, percent-encoded, or escaped in JSON."""
 _REFUSED_URLS = ("\u00e9", "http:", "http://user@host/")
 """Of each way in which a webhook's URL can be wrong one example."""
 _TOLD = {"faults", "shape", "seed", "attempts", "backoff", "timeout"}
@@ -80,6 +86,8 @@ class Masks:
         body = request.body
         if (control_of(request.path) or "").startswith(_WEBHOOK) and body.strip():
             body = self._webhook(body)
+        else:
+            body = self._misdirected(body)
         return (
             attrs.evolve(
                 request,
@@ -128,6 +136,25 @@ class Masks:
                 given[name] = "x"
         return json.dumps(given).encode()
 
+    def _misdirected(self, body: bytes) -> bytes:
+        """Return a body of no webhook's control, without what may be meant for one."""
+        letters = body.replace(b"\0", b"")  # JSON may be UTF-16 or UTF-32
+        if b"url" not in letters and b"secret" not in letters:  # spares most of them the reading
+            return body
+        try:
+            given = json.loads(body)
+        except (ValueError, RecursionError):
+            return body
+        if not isinstance(given, dict):
+            return body
+        meant = {name: value for name, value in given.items() if name in {"url", "secret"}}
+        words = {name: value for name, value in meant.items() if isinstance(value, str)}
+        if not words:
+            return body
+        # No other control or endpoint reads these fields, so whatever stands there replays.
+        masked = {k: self._url(v) if k == "url" else _SECRET for k, v in words.items()}
+        return json.dumps(given | masked).encode()
+
     def _url(self, url: str) -> str:
         why = _objection(url)
         if why is not None:
@@ -157,11 +184,14 @@ def _is_secret(value: str) -> bool:
 def _overwritten(text: str, secrets: Iterable[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "x" * len(secret))
-    return text
+    return _SIGNING_SECRET.sub(_crossed_out, text)
+
+
+def _crossed_out(found: re.Match[str]) -> str:
+    return found[0] if found[0] == _SECRET else "x" * len(found[0])
 
 
 def _overwritten_bytes(data: bytes, secrets: Iterable[str]) -> bytes:
-    for secret in secrets:
-        word = secret.encode("utf-8", errors="surrogateescape")
-        data = data.replace(word, b"x" * len(word))
-    return data
+    # Latin-1 has a character for each byte, so bytes that are no text stay as they are.
+    words = [word.encode("utf-8", errors="surrogateescape").decode("latin-1") for word in secrets]
+    return _overwritten(data.decode("latin-1"), words).encode("latin-1")
