@@ -59,7 +59,10 @@ class Routes:
 
 
 def path_of(target: str) -> str:
-    """Return the path of a request target, without query, fragment, origin and doubled slashes."""
+    """Return the path of a request target: no query, no fragment, no origin, one slash in front.
+
+    Slashes further on stay as they are.
+    """
     path = target.partition("#")[0].partition("?")[0]
     if "://" in path[:8]:  # absolute form, as sent to a proxy
         path = path.partition("://")[2].partition("/")[2]

@@ -170,10 +170,6 @@ class Gate:
             return UNREADABLE
         return attrs.evolve(event, signed=signed)
 
-    def judge(self, request: WebhookRequest, body: bytes, *, now: float) -> WebhookEvent | Refusal:
-        """Do both: `admit`, then `read`."""
-        return self.admit(request) or self.read(request, body, now=now)
-
 
 def _is_json(content_type: str) -> bool:
     kind, *parameters = (part.strip().lower() for part in content_type.split(";"))

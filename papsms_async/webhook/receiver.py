@@ -162,11 +162,6 @@ class WebhookReceiver:
 
     # Opening and closing -------------------------------------------------------------------------
 
-    @property
-    def listens(self) -> bool:
-        """Whether it takes requests itself, and not only hears of what other processes took."""
-        return self._gate is not None
-
     def attach(
         self,
         inbox: Inbox,

@@ -45,10 +45,16 @@ def test_the_first_row_that_matches_answers(target: str, who: str) -> None:
 
 @pytest.mark.parametrize(
     ("target", "path"),
-    [("/a/b?c#d", "/a/b"), ("//a", "/a"), ("", "/"), ("http://h", "/"), ("http://h/a?b", "/a")],
+    [
+        ("/a/b?c#d", "/a/b"),
+        ("//a//b/", "/a//b/"),
+        ("", "/"),
+        ("http://h", "/"),
+        ("http://h//a?b", "/a"),
+    ],
 )
 def test_a_target_has_a_path(target: str, path: str) -> None:
-    """Query, fragment, origin and doubled slashes are no part of a path."""
+    """Query, fragment and origin are no part of a path; it begins with one slash."""
     assert path_of(target) == path
 
 
