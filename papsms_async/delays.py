@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from math import erfc, exp, expm1, isfinite, log, sqrt
 
 import attrs
@@ -123,6 +123,23 @@ class DelayLaw:
         return self._integrals[k] + self._survivals[k] * _mean_exposure(
             self.hazards[k], age - self.edges[k]
         )
+
+    def tables(self, ages: Iterable[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return S and I at many ages: what `survival` and `integral` give, in one walk.
+
+        Args:
+            ages: seconds, 0 or more, not decreasing.
+        """
+        survivals, integrals = [], []
+        edges, hazards, last = self.edges, self.hazards, len(self.edges) - 1
+        k = 0
+        for age in ages:
+            while k < last and edges[k + 1] <= age:
+                k += 1
+            width, survival = age - edges[k], self._survivals[k]
+            survivals.append(survival * exp(-hazards[k] * width))
+            integrals.append(self._integrals[k] + survival * _mean_exposure(hazards[k], width))
+        return tuple(survivals), tuple(integrals)
 
     def mean_delay(self, timeout: float) -> float:
         """Return the mean delay, in seconds, of the SMS that come within `timeout` seconds.

@@ -35,7 +35,7 @@ async def take_up(shared: Shared, releaser: Releaser, token: str) -> Tracked:
         ActivationEndedError: It is over, or not bought yet.
     """
     owner, lease = owner_of(shared)
-    taken = await shared.ledger.claim(owner, lease=lease, states=USABLE, intent_id=token)
+    taken = await shared.ledger.claim(owner, lease=lease, states=USABLE, intent_ids=(token,))
     if not taken:
         raise _why_not(await shared.ledger.get(token), token)
     tracked = Tracked(taken[0], request_of(taken[0]), shared, releaser, counted=False)

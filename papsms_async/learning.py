@@ -32,11 +32,12 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from math import inf
+from functools import lru_cache
+from math import inf, log2
 from typing import Any
 
 from papsms_async.delay_prior import Candidates, candidates_of
-from papsms_async.delays import COLD_START, EDGES, DelayLaw
+from papsms_async.delays import BINS_PER_OCTAVE, COLD_START, EDGES, DelayLaw
 from papsms_async.evidence import HALF_LIFE_OBSERVATIONS, HALF_LIFE_SECONDS, Evidence, Key
 
 __all__ = ["DelayModel"]
@@ -140,8 +141,7 @@ class _Counts:
         seen = [events / self.gain for events in self.events[:last]]
         prior = candidates.posterior(seen, exposures, parent=parent, belief=belief)
         hazards = []
-        survivals = [prior.survival(edge) for edge in EDGES]
-        integrals = [prior.integral(edge) for edge in EDGES]
+        survivals, integrals = prior.tables(EDGES)
         for k in range(last):
             exposure = exposures[k] + kappa * (integrals[k + 1] - integrals[k])
             events = seen[k] + kappa * (survivals[k] - survivals[k + 1])
@@ -171,9 +171,9 @@ class DelayModel:
             raise ValueError("kappa must be more than 0")
         self._prior = prior
         self._kappa = kappa
-        self._candidates = candidates_of(prior)
         self._grow = 2.0 ** (1.0 / HALF_LIFE_OBSERVATIONS)
         self._counts: OrderedDict[tuple[str, ...], _Counts] = OrderedDict()
+        self._laws: dict[tuple[str, str], DelayLaw] = {}
 
     @classmethod
     def for_timeout(cls, timeout: float) -> DelayModel:
@@ -185,7 +185,7 @@ class DelayModel:
         """
         if timeout >= USUAL_TIMEOUT:
             return cls()
-        return cls(prior=COLD_START.scaled(timeout / USUAL_TIMEOUT))
+        return cls(prior=_faster(round(BINS_PER_OCTAVE * log2(USUAL_TIMEOUT / timeout))))
 
     def observe_waiting(
         self, service: str, country: str, *, low: float, high: float, at: float
@@ -263,6 +263,13 @@ class DelayModel:
     def law(self, service: str, country: str) -> DelayLaw:
         """Return the law of a (service, country); the same object until there is enough new
         evidence."""
+        # Between two observations it is asked for everything in flight or in the line.
+        known = self._laws.get((service, country))
+        if known is None:
+            known = self._laws[service, country] = self._law(service, country)
+        return known
+
+    def _law(self, service: str, country: str) -> DelayLaw:
         law, weight = self._prior, 0.0
         for key in ((), (service,), (service, country)):
             counts = self._counts.get(key)
@@ -270,7 +277,8 @@ class DelayModel:
                 mine = counts.current_weight()
                 # Of what the parent knows, that much was learned from others.
                 others = 0.0 if weight <= 0.0 else max(0.0, 1.0 - mine / weight)
-                law = counts.law_under(law, PARENT_BELIEF * others, self._kappa, self._candidates)
+                candidates = candidates_of(self._prior)
+                law = counts.law_under(law, PARENT_BELIEF * others, self._kappa, candidates)
                 weight = mine
         return law
 
@@ -327,6 +335,7 @@ class DelayModel:
                 raise ValueError("the evidence is not on these bins")
             if key not in self._counts and not evidence.is_forgotten:
                 self._counts[key] = _Counts.of(evidence.as_of(0.0), now)
+        self._laws.clear()
         self._forget_oldest()
 
     @classmethod
@@ -357,11 +366,18 @@ class DelayModel:
                 counts = self._counts[key] = _Counts(at)
             self._counts.move_to_end(key)
             counts.add(evidence, at, self._grow if ended else 1.0, weight=float(ended))
+        self._laws.clear()
         self._forget_oldest()
 
     def _forget_oldest(self) -> None:
         while len(self._counts) > MAX_KEYS:
             self._counts.popitem(last=False)
+
+
+@lru_cache(maxsize=64)
+def _faster(steps: int) -> DelayLaw:
+    """Return the cold start of a service so many bins faster, always the same object of it."""
+    return COLD_START.scaled(2.0 ** (-steps / BINS_PER_OCTAVE))
 
 
 def _walk(low: float, high: float) -> Iterator[tuple[int, float]]:

@@ -113,12 +113,14 @@ class Market:
 
     def _groups(self, flying: Flying, requests: Collection[VerificationRequest]) -> list[InFlight]:
         ages: dict[tuple[DelayLaw, float, float], list[float]] = defaultdict(list)
+        alike: Counter[tuple[str, str, float]] = Counter()
         waiting: Counter[tuple[DelayLaw, float, float]] = Counter()
         for law, timeout, age, priority in flying:
             ages[law, plan_timeout(timeout), self._weight(priority)].append(age)
         for request in requests:
-            timeout = plan_timeout(request.sms_timeout or self._sms_timeout)
-            waiting[self._delays.law(request.service, request.country), timeout, 1.0] += 1
+            alike[request.service, request.country, request.sms_timeout or self._sms_timeout] += 1
+        for (service, country, timeout), count in alike.items():
+            waiting[self._delays.law(service, country), plan_timeout(timeout), 1.0] += count
         return [
             InFlight(
                 law,

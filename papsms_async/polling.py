@@ -189,8 +189,7 @@ def poll_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
 def _cached_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
     grid = _grid(timeout)
     gap = min(CLOSEST, timeout / 120)
-    survivals = [law.survival(age) for age in grid]
-    integrals = [law.integral(age) for age in grid]
+    survivals, integrals = law.tables(grid)
     intercepts, best = _solve(grid, survivals, integrals, price, gap)
     nodes = [best[0]]
     while nodes[-1] < len(grid) - 1:
@@ -215,6 +214,7 @@ def _cached_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
     )
 
 
+@lru_cache(maxsize=64)
 def _grid(timeout: float) -> tuple[float, ...]:
     """Ages to choose from: half a second apart at young ages (finer for short timeouts), coarser
     with age."""

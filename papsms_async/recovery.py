@@ -113,33 +113,28 @@ async def carry_out(
         What was found and not left alone, and the purchases that are being finished now.
     """
 
-    async def take(found: LedgerEntry) -> list[tuple[LedgerEntry, Tracked]]:
-        # Whether its lease has ended is for the ledger to say, by its own clock.
-        claimed = await shared.ledger.claim(
-            owner, lease=lease, states=OPEN, intent_id=found.intent_id
-        )
-        taken = [
-            (entry, Tracked(entry, request_of(entry), shared, releaser, counted=False))
-            for entry in claimed
-        ]
-        for _, tracked in taken:
-            with suppress(LedgerConflictError):
-                await _bring_to_its_end(tracked)
-        return taken
+    async def take(entry: LedgerEntry) -> tuple[LedgerEntry, Tracked]:
+        tracked = Tracked(entry, request_of(entry), shared, releaser, counted=False)
+        with suppress(LedgerConflictError):
+            await _bring_to_its_end(tracked)
+        return entry, tracked
 
     left = [
-        found
+        found.intent_id
         for found in await shared.ledger.entries(OPEN)
         if _action(found, shared.clock()) is not RecoveryAction.LEAVE
     ]
     taken: list[tuple[LedgerEntry, Tracked]] = []
     for start in range(0, len(left), AT_ONCE):
-        batch = map(take, left[start : start + AT_ONCE])
-        # All of them to their end, also where one fails: the others may be taken by then.
-        for outcome in await asyncio.gather(*batch, return_exceptions=True):
+        # Whether a lease has ended is for the ledger to say, by its own clock.
+        claimed = await shared.ledger.claim(
+            owner, lease=lease, states=OPEN, intent_ids=left[start : start + AT_ONCE]
+        )
+        # All of them to their end, also where one fails: they are taken by now.
+        for outcome in await asyncio.gather(*map(take, claimed), return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-            taken += outcome
+            taken.append(outcome)
     unknown = await shared.ledger.entries({State.UNKNOWN})
     report = RecoveryReport(
         actions=tuple((entry, ACTIONS[entry.state]) for entry, _ in taken),

@@ -89,9 +89,7 @@ async def _settle(
 ) -> LedgerEntry:
     # Claimed first, so that the history names who did it and nobody else does it meanwhile.
     owner = Leases(ledger).owner
-    taken = await ledger.claim(
-        owner, lease=LEASE, states=(State.UNKNOWN,), intent_id=intent_id, limit=1
-    )
+    taken = await ledger.claim(owner, lease=LEASE, states=(State.UNKNOWN,), intent_ids=(intent_id,))
     if not taken:
         found = await ledger.get(intent_id)
         raise LedgerConflictError(

@@ -75,7 +75,7 @@ class Stepper:
         """See `ActivationManager.advance`."""
         ledger = self._shared.ledger
         owner, lease = owner_of(self._shared)
-        taken = await ledger.claim(owner, lease=lease, states=OPEN, intent_id=intent_id)
+        taken = await ledger.claim(owner, lease=lease, states=OPEN, intent_ids=(intent_id,))
         if not taken:
             return self._pause_of(await ledger.get(intent_id), lease)
         tracked = Tracked(taken[0], request_of(taken[0]), self._shared, _Nobody(), counted=False)

@@ -239,7 +239,7 @@ class Ledger(Protocol):
         now: datetime | None = None,
         states: Collection[State] = OPEN,
         limit: int = 100,
-        intent_id: str | None = None,
+        intent_ids: Collection[str] | None = None,
     ) -> tuple[LedgerEntry, ...]:
         """Take over entries that no living process drives.
 
@@ -249,7 +249,7 @@ class Ledger(Protocol):
             now: See the class.
             states: Only entries in these states.
             limit: How many at most.
-            intent_id: Only this entry.
+            intent_ids: Only these entries.
 
         Returns:
             The entries taken, each with its new fence, oldest first.

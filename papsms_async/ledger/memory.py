@@ -139,7 +139,7 @@ class MemoryLedger:
         now: datetime | None = None,
         states: Collection[State] = OPEN,
         limit: int = 100,
-        intent_id: str | None = None,
+        intent_ids: Collection[str] | None = None,
     ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.claim`."""
         lease_seconds(owner, lease)
@@ -148,7 +148,7 @@ class MemoryLedger:
         for old in self._entries.values():
             if len(taken) >= limit:
                 break
-            if intent_id not in (None, old.intent_id):
+            if intent_ids is not None and old.intent_id not in intent_ids:
                 continue
             if old.state in states and (old.lease_until is None or old.lease_until < at):
                 taken.append(

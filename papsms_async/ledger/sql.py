@@ -191,7 +191,7 @@ class SqlLedger:
         now: datetime | None = None,
         states: Collection[State] = OPEN,
         limit: int = 100,
-        intent_id: str | None = None,
+        intent_ids: Collection[str] | None = None,
     ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.claim`."""
         lease_seconds(owner, lease)
@@ -202,8 +202,8 @@ class SqlLedger:
             at = now or self._database.store.now(batch.connection)
             free = or_(ENTRIES.c.lease_until.is_(None), ENTRIES.c.lease_until < at)
             wanted: ColumnElement[bool] = ENTRIES.c.state.in_([state.value for state in states])
-            if intent_id is not None:
-                wanted = and_(wanted, ENTRIES.c.intent_id == intent_id)
+            if intent_ids is not None:
+                wanted = and_(wanted, ENTRIES.c.intent_id.in_(intent_ids))
             # SQLite drops FOR UPDATE silently; there BEGIN IMMEDIATE keeps all others out.
             # Elsewhere a CTE that locks is evaluated once; a sub-select might be more than once.
             chosen = (

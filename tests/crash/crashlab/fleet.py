@@ -8,6 +8,7 @@ new driver did.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import tempfile
 from collections import Counter
@@ -31,8 +32,10 @@ from crashlab.service import Finish, WatchedEngine, worker_name
 from crashlab.worker import Job
 from papsms_async.sandbox.server import SandboxServer
 
-LEASE = 1.5
+LEASE = 2.0
 """Seconds; long enough that a busy machine does not end it."""
+LONGEST_LIFE = 20.0
+"""Seconds in which a worker has to do what it is let to live for."""
 _MOST_WORKERS = 2000
 
 
@@ -54,6 +57,7 @@ async def fleet(
     engine = WatchedEngine(_MOST_WORKERS, seed=seed)
     causes: Counter[str] = Counter()
     suspects: list[int] = []
+    names: dict[int, str] = {}
     with tempfile.TemporaryDirectory(prefix="papsms-acks-") as directory:
         async with SandboxServer(engine) as server:
             count = 0
@@ -71,7 +75,9 @@ async def fleet(
                     acks=f"{directory}/{count}",
                 )
                 count += 1
-                return await crew.start(job)
+                worker = await crew.start(job)
+                names[worker.pid] = job.name
+                return worker
 
             async def end(worker: Worker) -> None:
                 worker.signal(SIGKILL)
@@ -80,16 +86,26 @@ async def fleet(
                     raise RuntimeError(f"seed {seed}: a worker ended by itself with {status}")
                 suspects.append(worker.pid)
 
+            async def let_live(worker: Worker) -> None:
+                """Wait for some of its work, so that a slow machine needs no more lives."""
+                name = names[worker.pid]
+                enough = engine.purchases_asked_by(name) + rng.choice((0, 20, 40, 60))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LONGEST_LIFE):
+                        while engine.purchases_asked_by(name) < enough and not worker.ended:
+                            await asyncio.sleep(0.02)
+                await asyncio.sleep(rng.uniform(0.0, 0.3))
+
             async def harass(worker: Worker) -> None:
                 """Stop it past its lease now and then; in the end kill it."""
-                for _ in range(rng.choice((0, 0, 1, 1, 2))):
-                    await asyncio.sleep(rng.uniform(0.2, 1.5))
+                for _ in range(rng.choice((0, 0, 1))):
+                    await let_live(worker)
                     worker.stop()
                     suspects.append(worker.pid)
                     causes["stopped"] += 1
                     await asyncio.sleep(LEASE * rng.uniform(1.1, 1.8))
                     worker.signal(SIGCONT)
-                await asyncio.sleep(rng.uniform(0.2, 1.5))
+                await let_live(worker)
                 causes["killed"] += 1
                 await end(worker)
 
