@@ -203,7 +203,6 @@ class PriceController:
         supply: float,
         finishes: int = 0,
         due: int = 0,
-        idle: float = 0.0,
         backlog: bool = False,
     ) -> Quote:
         """Return the price of this moment.
@@ -213,7 +212,6 @@ class PriceController:
             supply: requests a second that the quota gives.
             finishes: finishes that wait for a permit.
             due: polls that are due and wait for a permit.
-            idle: permits that lie idle now.
             backlog: more purchases will follow than the groups count, as with an endless input.
         """
         weights = [sum(group.counts) + group.waiting for group in groups]
@@ -224,7 +222,7 @@ class PriceController:
         timeout = _mean(shares, (group.timeout for group in groups))
         mean_delay = _mean(shares, (group.law.mean_delay(group.timeout) for group in groups))
         horizon = min(HORIZON, HORIZON_SHARE * timeout)
-        available = supply * horizon + idle - finishes - due
+        available = supply * horizon - finishes - due
         balance = _first(lambda k: _wanted(groups, k, horizon) <= available)
         waiting = sum(group.waiting for group in groups)
         price, reason = balance, Reason.BALANCE

@@ -92,17 +92,15 @@ def test_price_is_monotone(
         supply: float = supply,
         finishes: int = finishes,
         due: int = due,
-        idle: float = 0.0,
     ) -> float:
         group = InFlight(MEASURED, 120.0, counts, waiting)
-        quote = controller.quote([group], supply=supply, finishes=finishes, due=due, idle=idle)
+        quote = controller.quote([group], supply=supply, finishes=finishes, due=due)
         return quote.price
 
     assert price() in PRICES
     assert price() <= price(supply=supply / 2)
     assert price() <= price(finishes=finishes + 5)
     assert price() <= price(due=due + 5)
-    assert price() >= price(idle=4.0)
     assert price() <= price(counts=tuple(map(sum, zip(counts, more, strict=True))))
     if waiting:
         assert price() <= price(waiting=waiting + 50)
