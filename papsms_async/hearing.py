@@ -14,7 +14,7 @@ If a flow of this process holds the activation and its SMS is awaited, then
 Both end in the event of the lifecycle that a poll gives, so whatever comes twice, late, or together
 with a poll is delivered once. One that comes before the answer to its purchase waits here for it.
 
-To the poller it is a `papsms_async.poller.Net`: while webhooks come, polls are sparse
+To the poller it is a `papsms_async.watch.Net`: while webhooks come, polls are sparse
 (`papsms_async.sparse`); when they stop (`papsms_async.silence`), the plan is back, and this is said
 in the log, as an event and in the statistics.
 """
@@ -36,11 +36,12 @@ from papsms_async.ledger import Inbox, InboxEntry, LedgerConflictError
 from papsms_async.lifecycle import State
 from papsms_async.market import plan_timeout
 from papsms_async.models import Sms
-from papsms_async.poller import Poller, Waiting
+from papsms_async.poller import Poller
 from papsms_async.silence import GRACE, LEAST_GRACE, Change, SilenceTest, Suspicion
 from papsms_async.sparse import doubted_survival, sparse_plan
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
+from papsms_async.watch import Waiting
 from papsms_async.webhook.receiver import WebhookReceiver
 
 _log = logging.getLogger("papsms_async")
@@ -131,7 +132,7 @@ class Hearing:
         self._found_later = self._found_nothing = 0.0
         self._round: asyncio.TimerHandle | None = None
         self._listening: asyncio.Task[None] | None = None
-        poller.net = self
+        poller.agenda.net = self
 
     def open(self) -> None:
         """Begin to hear.
@@ -280,22 +281,25 @@ class Hearing:
 
     # The net under it ----------------------------------------------------------------------------
 
-    def next_look(self, law: DelayLaw, *, timeout: float, last: float) -> float | None:
-        """See `papsms_async.poller.Net`."""
-        if not self._silence.coming:
-            return None
+    @property
+    def trusting(self) -> bool:
+        """See `papsms_async.watch.Net`."""
+        return self._silence.coming
+
+    def next_look(self, law: DelayLaw, *, timeout: float, last: float) -> float:
+        """See `papsms_async.watch.Net`."""
         # Rounded up, so that not each number whose expiry cuts the wait needs a plan of its own.
         plan = sparse_plan(law, timeout=plan_timeout(timeout), loss=self._silence.loss)
         return plan.next_look(last)
 
     def watched(self, tracked: Tracked) -> None:
-        """See `papsms_async.poller.Net`."""
+        """See `papsms_async.watch.Net`."""
         if tracked in self._told:
             self._ask(tracked)
         self._ensure_round()
 
     def answered(self, tracked: Tracked, sms: Sms | None, *, since: float) -> None:
-        """See `papsms_async.poller.Net`."""
+        """See `papsms_async.watch.Net`."""
         told = self._told.get(tracked)
         if sms is None:
             if told is not None:

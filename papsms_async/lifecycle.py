@@ -40,6 +40,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from papsms_async.models import Status
+
 
 class State(StrEnum):
     """Where a purchase stands. The values are what the ledger stores."""
@@ -196,6 +198,16 @@ def _table() -> Mapping[tuple[State, Event], Step]:
 
 TABLE: Mapping[tuple[State, Event], Step] = _table()
 """Every transition there is."""
+
+
+SERVICE_END: Mapping[Status, Event] = MappingProxyType(
+    {
+        Status.CANCELLED: Event.SERVICE_CANCELLED,
+        Status.EXPIRED: Event.SERVICE_EXPIRED,
+        Status.COMPLETED: Event.SERVICE_COMPLETED,
+    }
+)
+"""What a status means that ends an activation at the service."""
 
 
 class IllegalEventError(Exception):

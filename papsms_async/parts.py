@@ -17,10 +17,12 @@ from papsms_async.learning import DelayModel
 from papsms_async.live import RELEASE_TASK, LiveNumbers
 from papsms_async.market import Market
 from papsms_async.models import VerificationRequest
+from papsms_async.poll_times import PollTimes
 from papsms_async.poller import Poller
 from papsms_async.purchase_line import TenantWeights
 from papsms_async.purchasing import Purchasing
 from papsms_async.release import ReleaseDesk
+from papsms_async.repricing import Repricing
 from papsms_async.stepping import Stepper
 from papsms_async.takeover import Takeover
 from papsms_async.tasks import OwnedTasks, see_through
@@ -97,16 +99,11 @@ class Parts:
         )
         self.market.line = self._line
         self.desk.market = self.market
-        self.poller = Poller(
-            dispatcher,
-            self.tasks,
-            shared,
-            delays=delays,
-            market=self.market,
-            supply=supply,
-            early_cancel=early_cancel,
-        )
-        self.purchasing.places.on_change = self.poller.line_changed
+        times = PollTimes(delays, self.market, early_cancel)
+        self.poller = Poller(dispatcher, self.tasks, shared, times=times)
+        self.repricing = Repricing(self.poller, self.market, client.quota, supply=supply)
+        self.poller.on_watch = self.repricing.begin
+        self.purchasing.places.on_change = self.repricing.line_changed
         self.hearing = (
             None if webhook is None else Hearing(webhook, self.poller, self.tasks, shared)
         )
@@ -135,7 +132,7 @@ class Parts:
                 dispatcher,
                 shared,
                 self.desk,
-                self.poller,
+                times,
                 sms_timeout=sms_timeout,
                 hearing=self.hearing,
             ),
@@ -182,6 +179,7 @@ class Parts:
         # However short the drain: what is owed has to be written down as owed.
         await self.tasks.drain_named(RELEASE_TASK, max(timeout, WRITING_TIME))
         await self.tasks.drain(deadline - asyncio.get_running_loop().time())
+        self.repricing.close()
         self.poller.close()
         for tracked in self.desk.owed:
             _log.error(

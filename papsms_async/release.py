@@ -29,10 +29,9 @@ from papsms_async.errors import (
 )
 from papsms_async.events import EventKind
 from papsms_async.ledger import LedgerConflictError
-from papsms_async.lifecycle import Effect, Event, IllegalEventError, State
+from papsms_async.lifecycle import SERVICE_END, Effect, Event, IllegalEventError, State
 from papsms_async.market import Market
 from papsms_async.models import ActivationStatus, FinishStatus, Status
-from papsms_async.poller import SERVICE_END
 from papsms_async.protocol import finish_request, read_finish, read_status, status_request
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked

@@ -7,6 +7,8 @@ worker on the same ledger may run it. Between two steps nobody holds the purchas
 The step depends on where the purchase stands: a poll while it waits (the answer's seconds come from
 the poll plan), nothing but a pause of zero when the SMS came, so that the caller can read it from
 the ledger, then the finish. It ends with ``None``.
+
+Steps go as bulk does, at its price, and give a number back early where the manager does.
 """
 
 from __future__ import annotations
@@ -19,11 +21,9 @@ from papsms_async.errors import ActivationNotFoundError, ConfigurationError, Pap
 from papsms_async.handover import owner_of
 from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
-from papsms_async.lifecycle import OPEN, Event, State
-from papsms_async.market import plan_timeout
-from papsms_async.models import Status
-from papsms_async.poller import SERVICE_END, Poller
-from papsms_async.polling import poll_plan
+from papsms_async.lifecycle import OPEN, SERVICE_END, Event, State
+from papsms_async.models import Priority, Status
+from papsms_async.poll_times import PollTimes
 from papsms_async.protocol import read_status, status_request
 from papsms_async.recovery import request_of
 from papsms_async.release import ReleaseDesk
@@ -49,7 +49,7 @@ class Stepper:
         dispatcher: Sends the requests.
         shared: What the manager's parts share.
         desk: Knows how to finish.
-        poller: Knows the delays and the price of a request.
+        times: Knows the ages of polls.
         sms_timeout: Seconds to wait for an SMS.
         hearing: Knows what webhooks told; ``None`` where there are none.
     """
@@ -59,7 +59,7 @@ class Stepper:
         dispatcher: Dispatcher,
         shared: Shared,
         desk: ReleaseDesk,
-        poller: Poller,
+        times: PollTimes,
         *,
         sms_timeout: float,
         hearing: Hearing | None = None,
@@ -67,7 +67,7 @@ class Stepper:
         self._dispatcher = dispatcher
         self._shared = shared
         self._desk = desk
-        self._poller = poller
+        self._times = times
         self._sms_timeout = sms_timeout
         self._hearing = hearing
 
@@ -78,7 +78,14 @@ class Stepper:
         taken = await ledger.claim(owner, lease=lease, states=OPEN, intent_ids=(intent_id,))
         if not taken:
             return self._pause_of(await ledger.get(intent_id), lease)
-        tracked = Tracked(taken[0], request_of(taken[0]), self._shared, _Nobody(), counted=False)
+        tracked = Tracked(
+            taken[0],
+            request_of(taken[0]),
+            self._shared,
+            _Nobody(),
+            counted=False,
+            priority=Priority.BULK,
+        )
         try:
             pause = await self._step(tracked)
         finally:
@@ -116,6 +123,8 @@ class Stepper:
         # Nothing moves a waiting purchase but the purchase itself: that was when it was bought.
         bought_at = tracked.entry.updated_at
         activation_id = tracked.entry.activation_id or ""
+        # Before it is asked: what comes while the request waits is for the next step to find.
+        age = max(0.0, (self._shared.clock() - bought_at).total_seconds())
         if self._hearing is not None:
             sms = await self._hearing.known_sms(activation_id)
             if sms is not None:
@@ -125,7 +134,7 @@ class Stepper:
             status = await self._dispatcher.call(
                 status_request(activation_id),
                 partial(read_status, activation_id=activation_id),
-                rank=Rank.POLL,
+                rank=Rank.BULK_POLL,
                 attempts=1,
                 granted=partial(tracked.granted, DecisionKind.POLL),
                 prepare=tracked.ensure_ours,
@@ -141,12 +150,9 @@ class Stepper:
         if status.is_over:
             await tracked.apply(SERVICE_END[Status(status.status)], reason="seen in its status")
             return 0.0
-        age = max(0.0, (self._shared.clock() - bought_at).total_seconds())
-        if age >= self._sms_timeout:
+        timeout = self._times.last_age(tracked, self._sms_timeout)
+        if age >= timeout:
             await tracked.apply(Event.RELEASE, reason="no SMS in time")
             return 0.0
-        entry = tracked.entry
-        law = self._poller.delays.law(entry.service, entry.country)
-        plan = poll_plan(law, self._poller.market.price, plan_timeout(self._sms_timeout))
-        due = plan.next_poll(age)
-        return (self._sms_timeout if due is None else min(due, self._sms_timeout)) - age
+        due = self._times.next_age(tracked, last=age, timeout=timeout)
+        return max(0.0, due - (self._shared.clock() - bought_at).total_seconds())

@@ -50,7 +50,7 @@ async def test_every_request_has_its_decision(world, settled):
             if event.kind is EventKind.DECIDED:
                 told.append(event)
                 priced.append(w.manager.statistics().price)
-                laws.append(w.manager._parts.poller.delays.law("whatsapp", "us"))
+                laws.append(w.manager._parts.poller.times.delays.law("whatsapp", "us"))
 
         w.manager.subscribe(listen)
         async for _ in w.manager.run(["whatsapp"] * 60):

@@ -129,6 +129,24 @@ async def test_steps_give_up_at_the_timeout_and_ride_out_trouble(world, settled)
 
 
 @virtual_time
+@pytest.mark.parametrize(("early_cancel", "least", "most"), [(0.05, 10, 60), (0.0, 120, 125)])
+async def test_steps_give_up_as_early_as_flows_do(world, settled, early_cancel, least, most):
+    """What `early_cancel` asks for holds for a number that job engines drive, too."""
+    async with world(sms_delay="never", manager={"early_cancel": early_cancel}) as w:
+        delays = w.manager._parts.poller.times.delays
+        for number in range(100):
+            delays.observe("whatsapp", "us", age=1.0 + number / 10, arrived=True, at=0.0)
+        intent = await w.manager.submit("whatsapp")
+        start = asyncio.get_running_loop().time()
+        while (pause := await w.manager.advance(intent)) is not None:
+            await asyncio.sleep(pause)
+        waited = asyncio.get_running_loop().time() - start
+        assert least <= waited <= most
+        assert (await w.manager.ledger.get(intent)).state is State.CANCELLED
+    settled(w.engine)
+
+
+@virtual_time
 async def test_purchase_that_is_on_its_way_is_left_to_its_caller(world, settled):
     """Whoever hears of a purchase before its answer is there can neither lose nor take it."""
     async with world(faults="purchase:slow=5") as w:

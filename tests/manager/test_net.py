@@ -8,20 +8,22 @@ from itertools import pairwise
 
 import pytest
 
-from papsms_async import Sms, SmsTimeoutError, State
+from papsms_async import RateLimit, Sms, SmsTimeoutError, State
+from papsms_async.pricing import Quote, Reason
 from papsms_async.testing import virtual_time
 
 
 class Sparse:
     """A net that looks at one age, and notes what it is told."""
 
-    def __init__(self, age: float | None = math.inf) -> None:
+    def __init__(self, age: float = math.inf, *, trusting: bool = True) -> None:
         self.age = age
+        self.trusting = trusting
         self.told: list[object] = []
 
     def next_look(self, law, *, timeout, last):
         """Return the one age, later none."""
-        return math.inf if self.age is not None and last > self.age - 1 else self.age
+        return math.inf if last > self.age - 1 else self.age
 
     def watched(self, tracked):
         """Note it."""
@@ -43,7 +45,7 @@ def ages_of_polls(engine):
 async def test_sparse_net_leaves_the_polls_it_names_and_the_last(world):
     """Without a word of anybody there are the look that the net wants, and the last one."""
     async with world() as w:
-        w.manager._parts.poller.net = net = Sparse(50.0)
+        w.manager._parts.poller.agenda.net = net = Sparse(50.0)
         with pytest.raises(SmsTimeoutError):
             async with w.manager.activate("test-never", sms_timeout=120) as activation:
                 await activation.wait_for_sms()
@@ -51,18 +53,36 @@ async def test_sparse_net_leaves_the_polls_it_names_and_the_last(world):
         assert net.told == ["watched", None, None]
 
 
+class Dear:
+    """A price so high that the plans leave permits idle."""
+
+    def quote(self, groups, **_):
+        """Return it."""
+        return Quote(64.0, Reason.BALANCE, calm=False)
+
+
 @virtual_time
-async def test_net_that_says_nothing_leaves_the_plan(world):
-    """`None` is the plan as it would be without a net."""
-    ages = []
-    for net in (None, Sparse(None)):
-        async with world() as w:
-            w.manager._parts.poller.net = net
-            async with w.manager.activate("test-delay-30") as activation:
-                await activation.wait_for_sms()
-            ages.append(ages_of_polls(w.engine))
-    assert ages[0] == ages[1]
-    assert len(ages[0]) > 3
+async def test_net_that_trusts_nobody_leaves_everything_as_it_is(world):
+    """Then polls go as they would without a net, those with permits that lie idle included."""
+    polls = []
+    for net in (None, Sparse(trusting=False)):
+        async with world(rate_limit=RateLimit(60, 60)) as w:
+            w.manager._parts.poller.agenda.net = net
+            w.manager._parts.market._controller = Dear()
+            await w.manager.verify("test-never", sms_timeout=90)
+            polls.append(ages_of_polls(w.engine))
+    assert polls[0] == polls[1]
+    assert len(polls[0]) > 30
+
+
+@virtual_time
+async def test_trusting_net_leaves_idle_permits_idle(world):
+    """While somebody else tells of SMS, a permit to spare is no reason to look."""
+    async with world(rate_limit=RateLimit(60, 60)) as w:
+        w.manager._parts.poller.agenda.net = Sparse()
+        waits = [w.manager.verify("test-never", sms_timeout=90) for _ in range(5)]
+        await asyncio.gather(*waits)
+        assert w.routes().count("status") == 5
 
 
 @virtual_time
@@ -70,7 +90,7 @@ async def test_look_polls_at_once_and_learns_of_the_sms(world):
     """An SMS that is said to be there is asked for now; it is delivered as by any poll."""
     async with world() as w:
         poller = w.manager._parts.poller
-        poller.net = Sparse()
+        poller.agenda.net = Sparse()
         async with w.manager.activate("test-delay-20") as activation:
             waiter = asyncio.create_task(activation.wait_for_sms())
             await asyncio.sleep(20.5)
@@ -78,7 +98,7 @@ async def test_look_polls_at_once_and_learns_of_the_sms(world):
             sms = await waiter
         assert sms.code
         assert ages_of_polls(w.engine) == [20]
-        assert poller.net.told == ["watched", sms.code]
+        assert poller.agenda.net.told == ["watched", sms.code]
 
 
 @virtual_time
@@ -86,7 +106,7 @@ async def test_looks_too_early_find_nothing_and_the_wait_goes_on(world):
     """A second look may be wanted after the first; then the net's plan goes on."""
     async with world() as w:
         poller = w.manager._parts.poller
-        poller.net = Sparse(60.0)
+        poller.agenda.net = Sparse(60.0)
         async with w.manager.activate("test-delay-58") as activation:
             waiter = asyncio.create_task(activation.wait_for_sms())
             await asyncio.sleep(5)
@@ -101,7 +121,7 @@ async def test_poll_that_is_asked_after_the_word_is_the_look(world):
     """While a poll waits for its permit, further words cost nothing."""
     async with world(limit="2/10s") as w:
         poller = w.manager._parts.poller
-        poller.net = Sparse()
+        poller.agenda.net = Sparse()
         async with w.manager.activate("test-delay-5") as activation:
             waiter = asyncio.create_task(activation.wait_for_sms())
             await asyncio.sleep(6)
@@ -116,7 +136,7 @@ async def test_look_that_failed_is_made_again(world):
     """An error of the service does not make the word forgotten."""
     async with world(faults="status:server_error#1-2") as w:
         poller = w.manager._parts.poller
-        poller.net = Sparse()
+        poller.agenda.net = Sparse()
         async with w.manager.activate("test-delay-20") as activation:
             waiter = asyncio.create_task(activation.wait_for_sms())
             await asyncio.sleep(20.5)
@@ -132,7 +152,7 @@ async def test_delivered_sms_ends_the_wait_once(world, settled):
     """What is known without a poll is the same event as one found by a poll, and comes once."""
     async with world(sms_delay="fixed:10") as w:
         poller = w.manager._parts.poller
-        poller.net = Sparse()
+        poller.agenda.net = Sparse()
         async with w.manager.activate("whatsapp") as activation:
             waiter = asyncio.create_task(activation.wait_for_sms())
             await asyncio.sleep(11)
@@ -151,12 +171,12 @@ async def test_replanning_follows_a_net_that_changed_its_mind(world):
     """A net that no longer trusts its source gives the plan back at once."""
     async with world() as w:
         poller = w.manager._parts.poller
-        poller.net = net = Sparse()
+        poller.agenda.net = net = Sparse()
         async with w.manager.activate("test-delay-60") as activation:
             waiter = asyncio.create_task(activation.wait_for_sms())
             await asyncio.sleep(40)
             assert w.routes() == ["purchase"]
-            net.age = None
+            net.trusting = False
             poller.replan()
             await waiter
         ages = ages_of_polls(w.engine)
@@ -170,7 +190,7 @@ async def test_waiting_tells_ages_and_last_looks(world):
     """Whoever judges the net sees how long each activation has waited, and since when blindly."""
     async with world() as w:
         poller = w.manager._parts.poller
-        poller.net = Sparse(10.0)
+        poller.agenda.net = Sparse(10.0)
         async with w.manager.activate("test-delay-60") as activation:
             waiter = asyncio.create_task(activation.wait_for_sms())
             await asyncio.sleep(30)

@@ -268,14 +268,14 @@ async def test_polls_in_line_are_counted_right(world, settled):
             async with w.manager.activate("whatsapp") as activation:
                 waiter = asyncio.create_task(activation.wait_for_sms())
                 await asyncio.sleep(0)
-                due = w.manager._parts.poller._watches[activation._tracked].alarm.when()
+                due = w.manager._parts.poller.agenda.get(activation._tracked).alarm.when()
                 moment = asyncio.Event()
                 asyncio.get_running_loop().call_at(due, moment.set)
                 await moment.wait()
             with pytest.raises(ActivationEndedError):
                 await waiter
         await asyncio.sleep(60)
-        assert not w.manager._parts.poller._in_line
+        assert w.manager._parts.poller.due == 0
     settled(w.engine)
 
 

@@ -31,7 +31,7 @@ async def first_polls(w, count=1):
 
 def law_of(manager):
     """Return what a manager believes of the service."""
-    return manager._parts.poller.delays.law(*KIND)
+    return manager._parts.poller.times.delays.law(*KIND)
 
 
 @virtual_time
@@ -157,7 +157,7 @@ async def test_next_process_begins_warm(tmp_path):
             memory.client(rate_limit=RateLimit(6000, 60)) as client,
             ActivationManager(client, database=database, sms_timeout=1) as manager,
         ):
-            known = manager._parts.poller.delays.snapshot(0.0)
+            known = manager._parts.poller.times.delays.snapshot(0.0)
             await asyncio.gather(*(manager.verify("test-instant") for _ in range(count)))
             return known
 

@@ -15,7 +15,7 @@ from papsms_async import (
     SmsTimeoutError,
     State,
     VerificationResult,
-    poller,
+    asking,
 )
 from papsms_async.protocol import status_request
 from papsms_async.sandbox import FaultSet, SandboxConfig, SandboxEngine, parse_faults
@@ -106,7 +106,7 @@ def test_number_that_is_about_to_expire_is_not_polled_without_pause(
             raise SystemExit("it is polled without end")
         return status_request(activation_id)
 
-    monkeypatch.setattr(poller, "status_request", counted)
+    monkeypatch.setattr(asking, "status_request", counted)
 
     async def wait_too_late() -> None:
         async with (

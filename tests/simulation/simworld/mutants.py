@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from unittest.mock import patch
 
-from papsms_async import events, lifecycle, poller, purchasing, release, tracking
+from papsms_async import agenda, events, lifecycle, poller, purchasing, release, tracking
 from papsms_async.bucket import Bucket
 from papsms_async.dispatcher import Dispatcher
 from papsms_async.events import EventKind
@@ -80,15 +80,15 @@ def sms_dropped() -> AbstractContextManager[object]:
 def last_poll_left_out() -> AbstractContextManager[object]:
     """The wait ends at the timeout without asking once more."""
 
-    def launch(self: Any, watch: Any, due: float) -> None:
+    async def poll(self: Any, watch: Any, due: float) -> None:
         if due >= watch.start + watch.timeout - 1e-6:
-            watch.alarm = None
+            watch.task = None
             self._time_out(watch)
             return
-        original(self, watch, due)
+        await original(self, watch, due)
 
-    original = poller.Poller._launch
-    return patch.object(poller.Poller, "_launch", launch)
+    original = poller.Poller._poll
+    return patch.object(poller.Poller, "_poll", poll)
 
 
 def abandoned_purchase_kept() -> AbstractContextManager[object]:
@@ -149,16 +149,14 @@ def place_not_given_back() -> AbstractContextManager[object]:
 
 def timer_left_behind() -> AbstractContextManager[object]:
     """The timer of the next poll outlives its activation."""
-    drop = poller.Poller._drop
+    drop = agenda.Agenda.drop
 
     def keep(self: Any, watch: Any) -> None:
         watch.alarm = None
         drop(self, watch)
-        watch.loop_timer = self._tasks and poller.asyncio.get_running_loop().call_later(
-            1e7, lambda: None
-        )
+        agenda.asyncio.get_running_loop().call_later(1e7, lambda: None)
 
-    return patch.object(poller.Poller, "_drop", keep)
+    return patch.object(agenda.Agenda, "drop", keep)
 
 
 def owed_forgotten() -> AbstractContextManager[object]:

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import attrs
 
-from papsms_async import ActivationManager, Budget, PapSMSClient, RateLimit, poller
+from papsms_async import ActivationManager, Budget, PapSMSClient, RateLimit, poll_times
 from papsms_async.events import EventKind, VerificationEvent
 from papsms_async.ledger import LedgerEntry, MemoryLedger
 from papsms_async.pricing import Quote, Reason
@@ -124,7 +124,7 @@ def odd_plans(plan: Plan) -> Iterator[None]:
         yield
         return
     odd = OddPlan(plan.rough)
-    with patch.object(poller, "poll_plan", lambda law, price, timeout: odd):
+    with patch.object(poll_times, "poll_plan", lambda law, price, timeout: odd):
         yield
 
 
@@ -187,7 +187,7 @@ async def _world(plan: Plan, trace: Trace) -> Seen:
     seen.max_in_flight = manager.max_in_flight
     if plan.rough is not None:
         manager._parts.market._controller = OddPrices()  # type: ignore[assignment]
-        manager._parts.poller._interval = plan.look_every
+        manager._parts.repricing.interval = plan.look_every
     _listen(manager, seen, road)
     ended = asyncio.Event()
     reader = _reader(manager, seen, ended)
