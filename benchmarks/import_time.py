@@ -1,14 +1,18 @@
-"""What importing the package costs beside aiohttp, which it stands on.
+"""What importing the package costs beside aiohttp, and how soon a sandbox answers.
 
     python benchmarks/import_time.py
 
 Fresh interpreters, interleaved; the median time above an empty interpreter, and the ratio of it to
-``import aiohttp`` in the same run.
+``import aiohttp`` in the same run. Then ten sandboxes, one after the other: the time from the start
+of ``papsms sandbox`` until its first answer is there, and that of the processor in it, which tells
+more on a machine that does other things too.
 """
 
 from __future__ import annotations
 
+import os
 import platform
+import socket
 import statistics
 import subprocess
 import sys
@@ -16,6 +20,7 @@ import time
 from importlib.metadata import version
 
 ROUNDS = 25
+SANDBOXES = 10
 PROGRAMS = {
     "nothing": "pass",
     "import aiohttp": "import aiohttp",
@@ -30,6 +35,30 @@ def seconds(program: str) -> float:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", program], check=True)
     return time.perf_counter() - start
+
+
+def first_answer() -> tuple[float, float]:
+    """Return the seconds until a fresh sandbox has answered, and those of the processor in them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    command = [sys.executable, "-m", "papsms_async.cli", "sandbox", "--port", str(address[1])]
+    before, start = os.times(), time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while True:
+            try:
+                connection = socket.create_connection(address)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.002)
+        with connection:
+            connection.sendall(b"GET /_sandbox/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200")
+        took = time.perf_counter() - start
+        process.terminate()
+    after = os.times()
+    used = after.children_user + after.children_system
+    return took, used - before.children_user - before.children_system
 
 
 def main() -> None:
@@ -48,6 +77,14 @@ def main() -> None:
     for name, measured in times.items():
         cost = statistics.median(measured) - empty
         print(f"{name:45} {cost * 1000:7.1f} ms   {cost / base:5.2f} x aiohttp")
+    first_answer()  # warm
+    starts = [first_answer() for _ in range(SANDBOXES)]
+    walls, used = ([start[n] for start in starts] for n in (0, 1))
+    print(
+        f"papsms sandbox until its first answer: {statistics.median(walls) * 1000:.0f} ms"
+        f" ({min(walls) * 1000:.0f} to {max(walls) * 1000:.0f}),"
+        f" of the processor {statistics.median(used) * 1000:.0f} ms"
+    )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from papsms_async.cli.settings import LOOPBACK, reason
 
 if TYPE_CHECKING:
     from papsms_async.sandbox import SandboxConfig
+    from papsms_async.sandbox.recording import Recorder
 
 T = TypeVar("T")
 
@@ -172,9 +173,7 @@ def sandbox_command(
     and limits switched while it runs. Programs do the same under /_sandbox/; /_sandbox/docs tells
     all of it.
     """
-    from papsms_async.cli.session_recording import record_session
     from papsms_async.sandbox import SandboxConfig, SandboxEngine, WebhookConfig
-    from papsms_async.sandbox.recording import Recorder
     from papsms_async.sandbox.server import serve
 
     webhook: WebhookConfig | None = None
@@ -231,6 +230,8 @@ def sandbox_command(
         if record is None:
             asyncio.run(served())
         else:
+            from papsms_async.cli.session_recording import record_session
+
             asyncio.run(record_session(engine, record, force=force, serve=served))
     except BrokenPipeError as error:
         raise CommandError("standard output is closed", ExitCode.NOT_WRITABLE) from error
@@ -252,7 +253,7 @@ def _inbox(base_url: str) -> str:
 
 def _print_document(config: SandboxConfig) -> ExitCode:
     from papsms_async.sandbox import answers
-    from papsms_async.sandbox.openapi import openapi_document
+    from papsms_async.sandbox.openapi.document import openapi_document
 
     click.echo(json.dumps(json.loads(answers.dump(openapi_document(config))), indent=2))
     return ExitCode.OK

@@ -10,7 +10,7 @@ from .control import CONTROL_PATH, SandboxControl
 from .engine import SandboxEngine
 from .feed import EVENTS_PATH, serve_events
 from .guard import Guard
-from .openapi import description_routes
+from .openapi.serving import description_routes
 from .page import PAGE_PATH, serve_page
 from .routing import Handler, Route, Routes
 from .sms_endpoint import SMS_PATH, SmsEndpoint

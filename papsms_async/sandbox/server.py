@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -26,8 +26,10 @@ from .engine import SandboxEngine
 from .front import front_of
 from .live import LiveNews
 from .messages import Delivery, SandboxReply, SandboxRequest
-from .recording import Recorder
 from .webhook_sender import WebhookCourier, WebhookSender
+
+if TYPE_CHECKING:
+    from .recording import Recorder
 
 _LOGGER = logging.getLogger(__name__)
 

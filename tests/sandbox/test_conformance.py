@@ -33,7 +33,7 @@ from papsms_async.sandbox import (
 )
 from papsms_async.sandbox.catalogue import COUNTRIES
 from papsms_async.sandbox.mailbox import Via
-from papsms_async.sandbox.openapi import openapi_document
+from papsms_async.sandbox.openapi.document import openapi_document
 from papsms_async.sandbox.server import SandboxServer
 
 Json = dict[str, Any]

@@ -24,8 +24,8 @@ from papsms_async.sandbox import (
     SandboxRequest,
 )
 from papsms_async.sandbox.front import front_of
-from papsms_async.sandbox.openapi import openapi_document
 from papsms_async.sandbox.openapi.control import CONTROLS
+from papsms_async.sandbox.openapi.document import openapi_document
 from papsms_async.sandbox.openapi.page import page
 from papsms_async.sandbox.openapi.service import COMMON, REFUSALS
 

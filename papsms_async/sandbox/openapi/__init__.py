@@ -3,10 +3,3 @@
 `schemas` declares the shapes, `service` and `control` describe the endpoints, `document` puts them
 together, `page` makes the page of it, `serving` serves both.
 """
-
-from __future__ import annotations
-
-from .document import openapi_document
-from .serving import description_routes
-
-__all__ = ["description_routes", "openapi_document"]

@@ -1,4 +1,7 @@
-"""Serves the document and its readable page, as pure as the engine."""
+"""Serves the document and its readable page, as pure as the engine.
+
+Both are loaded when somebody first asks for them: most sandboxes are never asked, and start sooner.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from .. import answers, spoiling
 from ..config import SandboxConfig
 from ..messages import SandboxReply, SandboxRequest
 from ..routing import Route
-from .document import openapi_document
-from .page import POLICY, page
 
 DOCUMENT_PATHS = ("/_sandbox/openapi.json", "/openapi.json")
 PAGE_PATHS = ("/_sandbox/docs", "/_sandbox/docs/")
@@ -20,7 +21,6 @@ _ELSEWHERE = "127.0.0.1:8085"
 _JSON = {"Content-Type": "application/json"}
 _HTML = {
     "Content-Type": "text/html; charset=utf-8",
-    "Content-Security-Policy": POLICY,
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -34,13 +34,19 @@ def description_routes(config: SandboxConfig) -> list[Route]:
     """
 
     def document(request: SandboxRequest, now: float) -> SandboxReply:
+        from .document import openapi_document
+
         return _readable(request, answers.dump(openapi_document(config)), _JSON, now)
 
     def readable_page(request: SandboxRequest, now: float) -> SandboxReply:
+        from .document import openapi_document
+        from .page import POLICY, page
+
         host = request.header("Host") or ""
         origin = f"http://{host if _HOST.fullmatch(host) else _ELSEWHERE}"
         text = page(openapi_document(config), origin=origin)
-        return _readable(request, text.encode(), _HTML, now)
+        headers = _HTML | {"Content-Security-Policy": POLICY}
+        return _readable(request, text.encode(), headers, now)
 
     handlers = dict.fromkeys(DOCUMENT_PATHS, document) | dict.fromkeys(PAGE_PATHS, readable_page)
     return [Route(path, handle, static=True) for path, handle in handlers.items()]
