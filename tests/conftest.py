@@ -45,6 +45,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+MOST_WORKERS = 4
+"""More of them would use up the connections of a PostgreSQL server as it comes."""
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Spread the whole suite over the processors; a few tests that are picked start sooner here."""
+    option = config.option
+    picked = config.args_source is pytest.Config.ArgsSource.ARGS
+    if picked or option.keyword or option.markexpr or getattr(option, "lf", False):
+        return 0
+    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(processors, MOST_WORKERS) if processors > 1 else 0
+
+
 class MockedResponse(aiohttp.ClientResponse):
     """What aioresponses 0.7 must build since aiohttp 3.14 wants a ``stream_writer``."""
 

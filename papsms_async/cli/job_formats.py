@@ -207,7 +207,9 @@ def _csv_row(header: list[str], record: list[str], line: int) -> Iterator[Job | 
         yield Problem(
             line=line,
             column=f"column {min(len(record), len(header)) + 1}",
-            message=f"{len(record)} fields, but the header has {len(header)}",
+            message=f"the row has {len(record)} of the header's {len(header)} columns"
+            if len(record) < len(header)
+            else f"the row has {len(record)} columns, the header {len(header)}",
         )
         return
     columns = {name: f"column {number} ({name})" for number, name in enumerate(header, 1)}

@@ -144,7 +144,7 @@ async def test_malformed_rows_buy_nothing(
         "papsms: jobs.csv has 3 problems; nothing was bought",
         "  line 3, column 2 (country): not the code of a country, such as us: 'u s'",
         "  line 4, column 1 (service): the service is missing",
-        "  line 5, column 3: 2 fields, but the header has 3",
+        "  line 5, column 3: the row has 2 of the header's 3 columns",
     ]
     assert service.counted_requests == 0
 
