@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import argparse
 
+from environment import machine
 from schedworld import LAWS, Law
 from schedworld.frontier import Point, evaluate, with_polls
-from schedworld.machine import machine
 
 from papsms_async.delays import EDGES, DelayLaw
 from papsms_async.polling import poll_plan

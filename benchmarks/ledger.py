@@ -12,18 +12,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import platform
-import sqlite3
 import statistics
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from importlib.metadata import version
 from pathlib import Path
+
+from bare import repeat
+from environment import POSTGRES, machine, postgres_schema
 
 from papsms_async.ledger import Ledger, LedgerEntry, MemoryLedger, open_ledger
 from papsms_async.lifecycle import State
@@ -64,14 +62,8 @@ async def lifecycle(ledger: Ledger) -> None:
 
 async def measure(ledger: Ledger, lives: int, at_once: int) -> float:
     """Return milliseconds per lifecycle with ``at_once`` of them under way."""
-    left = iter(range(lives))
-
-    async def worker() -> None:
-        for _ in left:
-            await lifecycle(ledger)
-
     start = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(at_once)))
+    await repeat(lambda: lifecycle(ledger), lives, at_once=at_once)
     return (time.perf_counter() - start) / lives * 1000
 
 
@@ -85,22 +77,6 @@ def measure_disk(directory: Path) -> float:
             file.write(b"\0" * 4096)
             os.fdatasync(file.fileno())
         return (time.perf_counter() - start) / 50 * 1000
-
-
-@asynccontextmanager
-async def postgres_schema(address: str) -> AsyncIterator[str]:
-    """Give the address of a schema of its own."""
-    import asyncpg
-
-    address = address.replace("postgresql+asyncpg://", "postgresql://")
-    schema = f"papsms_benchmark_{uuid.uuid4().hex[:8]}"
-    connection = await asyncpg.connect(address)
-    await connection.execute(f"CREATE SCHEMA {schema}")
-    try:
-        yield f"{address}{'&' if '?' in address else '?'}search_path={schema}"
-    finally:
-        await connection.execute(f"DROP SCHEMA {schema} CASCADE")
-        await connection.close()
 
 
 async def compare(databases: dict[str, str], rounds: int) -> None:
@@ -132,15 +108,10 @@ def main() -> None:
     """Run the benchmark and print machine, versions and figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, help="where the SQLite file is put")
-    parser.add_argument("--postgres", default=os.environ.get("PAPSMS_TEST_POSTGRES"))
+    parser.add_argument("--postgres", default=POSTGRES)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    packages = ("sqlalchemy", "aiosqlite", "asyncpg")
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()},"
-        f" Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},"
-        f" {', '.join(f'{name} {version(name)}' for name in packages)}"
-    )
+    print(machine("sqlalchemy", "aiosqlite", "asyncpg"))
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         print(f"five synced writes on this disk: {measure_disk(Path(directory)):.2f} ms")
         asyncio.run(run(Path(directory), options.postgres, options.rounds))

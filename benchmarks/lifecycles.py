@@ -17,32 +17,28 @@ import argparse
 import asyncio
 import gc
 import json
-import os
-import platform
 import resource
-import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import tracemalloc
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
-from importlib.metadata import version
 
 import aiohttp
+from bare import UNLIMITED, bare, lifecycle, open_session, repeat
+from environment import POSTGRES, machine, postgres_schema, server
 
-from papsms_async import ActivationManager, Outcome, PapSMSClient, RateLimit
+from papsms_async import ActivationManager, Outcome, PapSMSClient
 from papsms_async.ledger import MemoryLedger
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
 from papsms_async.sandbox.server import serve
 from papsms_async.testing import run_virtual
 from papsms_async.testing.memory_transport import MemoryService
 
-UNLIMITED = RateLimit(1_000_000_000, per=1.0)
 SERVICE = "test-instant"
 SMS_TIMEOUT = 1.0
 """Seconds; so short that the schedule polls at once, for what is measured is not the waiting."""
@@ -51,29 +47,12 @@ Round = Callable[[int], Awaitable[None]]
 """Runs so many lifecycles."""
 
 
-def bare(session: aiohttp.ClientSession, base_url: str, at_once: int) -> Round:
+def bare_rounds(session: aiohttp.ClientSession, base_url: str, at_once: int) -> Round:
     """Return rounds of bare requests."""
-
-    async def lifecycle() -> None:
-        bought = {"country": "us", "service": SERVICE}
-        async with session.post(f"{base_url}numbers/purchase", json=bought) as answer:
-            activation_id = (await answer.json())["data"]["activation_id"]
-        async with session.get(f"{base_url}numbers/status/{activation_id}") as answer:
-            assert (await answer.json())["data"]["sms"]["code"]
-        finished = {"status": "completed"}
-        async with session.post(
-            f"{base_url}numbers/finish/{activation_id}", json=finished
-        ) as answer:
-            assert (await answer.json())["success"]
+    calls = bare(base_url, session, session, service=SERVICE)
 
     async def run(lives: int) -> None:
-        left = iter(range(lives))
-
-        async def line() -> None:
-            for _ in left:
-                await lifecycle()
-
-        await asyncio.gather(*(line() for _ in range(at_once)))
+        await repeat(lambda: lifecycle(calls), lives, at_once=at_once)
 
     return run
 
@@ -90,21 +69,6 @@ def managed(manager: ActivationManager) -> Round:
     return run
 
 
-@asynccontextmanager
-async def sandbox() -> AsyncIterator[str]:
-    """Give the base URL of a sandbox in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "--sandbox", stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
-
-
 async def serve_sandbox() -> None:
     """Be the sandbox, until a signal ends this process."""
     config = SandboxConfig(limit="none", balance=10**9)
@@ -112,41 +76,20 @@ async def serve_sandbox() -> None:
     await serve(SandboxEngine(config), "127.0.0.1", 0, ready=ready)
 
 
-@asynccontextmanager
-async def postgres_schema(address: str) -> AsyncIterator[str]:
-    """Give the address of a schema of its own."""
-    import asyncpg
-
-    address = address.replace("postgresql+asyncpg://", "postgresql://")
-    schema = f"papsms_benchmark_{uuid.uuid4().hex[:8]}"
-    connection = await asyncpg.connect(address)
-    await connection.execute(f"CREATE SCHEMA {schema}")
-    try:
-        yield f"{address}{'&' if '?' in address else '?'}search_path={schema}"
-    finally:
-        await connection.execute(f"DROP SCHEMA {schema} CASCADE")
-        await connection.close()
-
-
 async def compare(postgres: str | None, rounds: int, lives: int, at_once: int) -> None:
     """Measure all kinds in turns and print one line each."""
     taken: dict[str, list[float]] = {}
     processor: dict[str, list[float]] = {}
     async with AsyncExitStack() as stack:
-        base_url = await stack.enter_async_context(sandbox())
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(
-                headers={"Authorization": "Bearer sandbox"},
-                connector=aiohttp.TCPConnector(limit=0),
-            )
-        )
+        base_url = await stack.enter_async_context(server(__file__, "--sandbox"))
+        session = await stack.enter_async_context(open_session("sandbox"))
         directory = stack.enter_context(tempfile.TemporaryDirectory())
         databases = {"memory": None, "sqlite": f"sqlite:///{directory}/ledger.db"}
         if postgres:
             databases["postgresql"] = await stack.enter_async_context(postgres_schema(postgres))
         else:
             print("PostgreSQL is not measured: PAPSMS_TEST_POSTGRES is unset")
-        runs = {"bare aiohttp": bare(session, base_url, at_once)}
+        runs = {"bare aiohttp": bare_rounds(session, base_url, at_once)}
         for name, database in databases.items():
             client = await stack.enter_async_context(
                 PapSMSClient("sandbox", base_url=base_url, rate_limit=UNLIMITED)
@@ -247,7 +190,7 @@ def measure_memory(count: int) -> None:
 def main() -> None:
     """Run the benchmark and print machine, versions and figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--postgres", default=os.environ.get("PAPSMS_TEST_POSTGRES"))
+    parser.add_argument("--postgres", default=POSTGRES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--lives", type=int, default=500, help="lifecycles a round")
     parser.add_argument("--at-once", type=int, default=100)
@@ -264,12 +207,7 @@ def main() -> None:
         measured = {"hold": hold, "buy_only": buy_only}[what]
         print(json.dumps(run_virtual(measured(int(count)))))
         return
-    packages = ("aiohttp", "sqlalchemy", "aiosqlite", "asyncpg")
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()},"
-        f" Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},"
-        f" {', '.join(f'{name} {version(name)}' for name in packages)}"
-    )
+    print(machine("aiohttp", "sqlalchemy", "aiosqlite", "asyncpg"))
     asyncio.run(compare(options.postgres, options.rounds, options.lives, options.at_once))
     measure_memory(options.in_flight)
 

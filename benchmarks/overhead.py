@@ -20,24 +20,21 @@ import asyncio
 import gc
 import itertools
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
-import aiohttp
-import attrs
-from schedworld.machine import machine
+from bare import UNLIMITED, Calls, bare, code_in, lifecycle, open_session, repeat
+from environment import machine, server
 
-from papsms_async import PapSMSClient, RateLimit
+from papsms_async import PapSMSClient
 from papsms_async.endpoint import COMMON_HEADERS
 
 BOUND = 0.8
 """Requests a second, as a share of those of bare aiohttp, that the client makes at least."""
-UNLIMITED = RateLimit(1_000_000_000, per=1.0)
-HEADERS = {**COMMON_HEADERS, "Authorization": "Bearer key"}
+KEY = "key"
+HEADERS = {**COMMON_HEADERS, "Authorization": f"Bearer {KEY}"}
 BOUGHT = {"country": "us", "service": "whatsapp"}
 ANSWERS = {
     b"pu": b'{"success": true, "data": {"activation_id": "12345678", "phone_number":'
@@ -93,56 +90,6 @@ async def serve() -> None:
     await server.serve_forever()
 
 
-@asynccontextmanager
-async def server() -> AsyncIterator[str]:
-    """Give the base URL of a server in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, __file__, "--serve", stdout=subprocess.PIPE
-    )
-    assert process.stdout is not None
-    try:
-        yield (await process.stdout.readline()).decode().strip()
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.communicate()
-
-
-@attrs.frozen
-class Calls:
-    """One client's three requests."""
-
-    purchase: Callable[[], Awaitable[str]]
-    status: Callable[[str], Awaitable[str | None]]
-    finish: Callable[[str], Awaitable[None]]
-
-
-def code_in(data: dict[str, Any]) -> str | None:
-    """Return the code in a status, ``None`` while there is none."""
-    sms = data["sms"]
-    return None if sms is None else str(sms["code"])
-
-
-def bare(base_url: str, pooled: aiohttp.ClientSession, buying: aiohttp.ClientSession) -> Calls:
-    """Return the requests of bare aiohttp."""
-
-    async def purchase() -> str:
-        async with buying.post(f"{base_url}numbers/purchase", json=BOUGHT) as answer:
-            bought: str = (await answer.json())["data"]["activation_id"]
-            return bought
-
-    async def status(activation_id: str) -> str | None:
-        async with pooled.get(f"{base_url}numbers/status/{activation_id}") as answer:
-            return code_in((await answer.json())["data"])
-
-    async def finish(activation_id: str) -> None:
-        url, body = f"{base_url}numbers/finish/{activation_id}", {"status": "completed"}
-        async with pooled.post(url, json=body) as answer:
-            assert (await answer.json())["success"]
-
-    return Calls(purchase, status, finish)
-
-
 def ours(client: PapSMSClient) -> Calls:
     """Return the requests of this package's client."""
 
@@ -194,13 +141,6 @@ async def polling(calls: Calls) -> None:
         assert await calls.status(str(next(WAITING_IDS))) is None
 
 
-async def lifecycle(calls: Calls) -> None:
-    """Buy, look, finish."""
-    activation_id = await calls.purchase()
-    assert await calls.status(activation_id) == "847291"
-    await calls.finish(activation_id)
-
-
 KINDS = {"status": polling, "lifecycle": lifecycle}
 """What is measured; each makes three requests."""
 
@@ -209,15 +149,9 @@ async def run_round(
     calls: Calls, kind: Callable[[Calls], Awaitable[None]], requests: int, at_once: int
 ) -> tuple[float, float]:
     """Return the microseconds on the wall and of the processor that a request took."""
-    left = iter(range(requests // 3))
-
-    async def line() -> None:
-        for _ in left:
-            await kind(calls)
-
     gc.collect()
     began, used = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(line() for _ in range(at_once)))
+    await repeat(lambda: kind(calls), requests // 3, at_once=at_once)
     wall, processor = time.perf_counter() - began, time.process_time() - used
     return wall / requests * 1e6, processor / requests * 1e6
 
@@ -226,18 +160,11 @@ async def compare(rounds: int, requests: int, at_once: int) -> dict[str, float]:
     """Measure everyone in turns, print the table, and return the ratios of this package."""
     ratios = {}
     async with AsyncExitStack() as stack:
-        base_url = await stack.enter_async_context(server())
-
-        def session(*, force_close: bool = False) -> aiohttp.ClientSession:
-            return aiohttp.ClientSession(
-                headers=HEADERS,
-                connector=aiohttp.TCPConnector(limit=0, force_close=force_close),
-            )
-
-        pooled = await stack.enter_async_context(session())
-        fresh = await stack.enter_async_context(session(force_close=True))
+        base_url = await stack.enter_async_context(server(__file__, "--serve"))
+        pooled = await stack.enter_async_context(open_session(KEY))
+        fresh = await stack.enter_async_context(open_session(KEY, force_close=True))
         client = await stack.enter_async_context(
-            PapSMSClient("key", base_url=base_url, rate_limit=UNLIMITED)
+            PapSMSClient(KEY, base_url=base_url, rate_limit=UNLIMITED)
         )
         likewise = "bare aiohttp"
         found = {

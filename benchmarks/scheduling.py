@@ -27,8 +27,8 @@ from itertools import compress
 from typing import Any
 
 import attrs
+from environment import machine
 from schedworld import LAWS, WORKLOADS, Contender, Ours, Score, measure
-from schedworld.machine import machine
 from schedworld.oracle import Oracle
 
 BULK = "bulk 500, 60 in flight"

@@ -19,10 +19,7 @@ import asyncio
 import json
 import logging
 import multiprocessing
-import os
-import platform
 import signal
-import sqlite3
 import statistics
 import sys
 import tempfile
@@ -32,12 +29,12 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+from environment import POSTGRES, machine, postgres_schema
 
 from papsms_async import (
     ActivationManager,
@@ -246,21 +243,6 @@ async def thousand(trust: Any, database: str | None) -> None:
 # The command -------------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def postgres_schema(address: str) -> AsyncIterator[str]:
-    """Give the address of a schema of its own."""
-    import asyncpg
-
-    schema = f"papsms_benchmark_{uuid.uuid4().hex[:8]}"
-    connection = await asyncpg.connect(address)
-    await connection.execute(f"CREATE SCHEMA {schema}")
-    try:
-        yield f"{address}{'&' if '?' in address else '?'}search_path={schema}"
-    finally:
-        await connection.execute(f"DROP SCHEMA {schema} CASCADE")
-        await connection.close()
-
-
 async def run(options: argparse.Namespace, directory: Path) -> None:
     """Do what the options say."""
     databases: dict[str, str | None] = {"memory": None, "sqlite": str(directory / "ledger.db")}
@@ -285,19 +267,14 @@ def main() -> None:
     """Run the benchmark and print machine, versions and figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--directory", type=Path, help="where the SQLite files are put")
-    parser.add_argument("--postgres", default=os.environ.get("PAPSMS_TEST_POSTGRES"))
+    parser.add_argument("--postgres", default=POSTGRES)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=100.0, help="webhooks a second")
     parser.add_argument("--skip-answers", action="store_true")
     parser.add_argument("--skip-thousand", action="store_true")
     options = parser.parse_args()
     logging.getLogger("papsms_async").addHandler(logging.NullHandler())
-    packages = ("aiohttp", "sqlalchemy", "aiosqlite", "asyncpg")
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()},"
-        f" Python {platform.python_version()}, SQLite {sqlite3.sqlite_version},"
-        f" {', '.join(f'{name} {version(name)}' for name in packages)}"
-    )
+    print(machine("aiohttp", "sqlalchemy", "aiosqlite", "asyncpg"))
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         asyncio.run(run(options, Path(directory)))
 
