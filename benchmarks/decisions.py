@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
+
+from environment import machine
 
 from papsms_async.delays import DelayLaw
 from papsms_async.learning import DelayModel
-from papsms_async.polling import InFlight, PriceController, age_histogram, poll_plan
+from papsms_async.polling import poll_plan
+from papsms_async.pricing import InFlight, PriceController, age_histogram
 
 KIND = ("whatsapp", "us")
 SUPPLY = 57.1 / 60
@@ -20,10 +20,7 @@ SUPPLY = 57.1 / 60
 
 def main() -> None:
     """Print what the decisions cost in processor time: medians."""
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()},"
-        f" Python {platform.python_version()}, papsms-async {version('papsms-async')}"
-    )
+    print(machine())
 
     def median_us(call: Callable[[int], object], repeats: int = 300) -> float:
         taken = []
@@ -34,7 +31,7 @@ def main() -> None:
         return 1e6 * statistics.median(taken)
 
     law = DelayLaw.lognormal(12.0, 0.8, 0.08)
-    price = PriceController(max_in_flight=60).price
+    price = PriceController(max_in_flight=60).quote
     group = InFlight(law, 120.0, age_histogram((2.0 * k for k in range(60)), 120.0), 240)
     model = DelayModel()
     plan = poll_plan(law, 20.0, 120.0)
