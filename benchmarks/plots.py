@@ -149,7 +149,7 @@ def main() -> None:
 
     everyone = contenders({})
     ours = [Ours(f"objective {name}", {"objective": name}) for name in OBJECTIVES]
-    peers = [each for each in everyone if each.name not in ("papsms-async",)]
+    peers = [each for each in everyone if not isinstance(each, Ours)]
     draw_frontier(
         measure_all([("first", BULK)], [*ours, *peers], seeds, jobs=options.jobs, told=told)
     )

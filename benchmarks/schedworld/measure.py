@@ -60,6 +60,10 @@ class Contender(Protocol):
         """What tables call it."""
         ...
 
+    def fits(self, workload: Workload) -> bool:
+        """Whether it has a row of its own where this is wanted."""
+        ...
+
     def open(
         self, service: Service, *, in_flight: int | None, timeout: float, seed: int
     ) -> AbstractAsyncContextManager[Driver]:
@@ -87,7 +91,7 @@ def measure(
     """Run one contender in one world; equal arguments give equal figures but for processor time."""
     law = LAWS[law] if isinstance(law, str) else law
     workload = WORKLOADS[workload] if isinstance(workload, str) else workload
-    service = Service(law, seed, requests=requests, per=per)
+    service = Service(law, seed, requests=requests, per=per, webhooks_lost=workload.webhooks_lost)
     jobs = workload.draw_jobs(law, seed)
 
     async def main() -> float:

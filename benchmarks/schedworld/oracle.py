@@ -17,6 +17,7 @@ from papsms_async import RateLimit
 from papsms_async.quota import LocalQuota
 
 from .service import DroppedError, Job, Reply, Service
+from .workloads import Workload
 
 RANKS = {"status": 0, "finish": 1, "purchase": 2}
 
@@ -26,6 +27,10 @@ class Oracle:
     """Knows when each SMS comes."""
 
     name: str = "oracle: knows when each SMS comes"
+
+    def fits(self, workload: Workload) -> bool:
+        """See `Contender.fits`: it hears no webhooks."""
+        return workload.webhooks_lost is None
 
     @asynccontextmanager
     async def open(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,11 +11,21 @@ from typing import Any
 
 import attrs
 
-from papsms_async import ActivationManager, PapSMSClient, RateLimit, VerificationRequest
+from papsms_async import (
+    ActivationManager,
+    PapSMSClient,
+    RateLimit,
+    VerificationRequest,
+    WebhookReceiver,
+    new_webhook_secret,
+)
 from papsms_async.activation import LiveActivation
 from papsms_async.ledger import MemoryLedger
+from papsms_async.webhook.core import WebhookRequest
+from papsms_async.webhook.receiver import Trust
 
-from .service import Job, Service, WireTransport, instant
+from .service import Job, Service, WireTransport, instant, sms_of
+from .workloads import Workload
 
 SERVICES = ("whatsapp", "telegram", "google", "viber", "uber")
 
@@ -26,10 +37,20 @@ class Ours:
     Args:
         name: What tables call it.
         options: Further options of `ActivationManager`.
+        only_bulk: Has a row in bulk only.
+        trust: Hears webhooks, and trusts them so: see `WebhookReceiver`.
     """
 
     name: str = "papsms-async"
     options: Mapping[str, Any] = attrs.field(factory=dict)
+    only_bulk: bool = False
+    trust: Trust | None = None
+
+    def fits(self, workload: Workload) -> bool:
+        """See `Contender.fits`."""
+        if (self.trust is None) != (workload.webhooks_lost is None):
+            return False
+        return workload.bulk is not None or not self.only_bulk
 
     @asynccontextmanager
     async def open(
@@ -44,8 +65,13 @@ class Ours:
             transport=WireTransport(service),
             rng=rng,
         )
+        receiver = None
+        if self.trust is not None:
+            receiver = WebhookReceiver(new_webhook_secret(), trust=self.trust)
+            service.hook = _Hook(receiver).post
         manager = ActivationManager(
             client,
+            webhook=receiver,
             sms_timeout=timeout,
             database=MemoryLedger(keep=100_000),
             clock=lambda: instant(loop.time()),
@@ -55,6 +81,28 @@ class Ours:
         )
         async with client, manager:
             yield _Driver(manager, service)
+
+
+class _Hook:
+    """Carries webhooks to a receiver, as the service's posts would come to it."""
+
+    def __init__(self, receiver: WebhookReceiver) -> None:
+        self._receiver = receiver
+        self._posts: set[asyncio.Task[object]] = set()
+
+    def post(self, activation_id: str, sms_at: float) -> None:
+        request = WebhookRequest(
+            method="POST",
+            path=self._receiver.path,
+            headers=(("Content-Type", "application/json"),),
+            peer="127.0.0.1",
+        )
+        said = {"activation_id": activation_id, **sms_of(sms_at)}
+        body = json.dumps(said).encode()
+        assert self._receiver.admit(request) is None
+        post = asyncio.ensure_future(self._receiver.receive(request, body))
+        self._posts.add(post)
+        post.add_done_callback(self._posts.discard)
 
 
 class _Driver:

@@ -20,6 +20,7 @@ from aiolimiter import AsyncLimiter
 from pyrate_limiter import InMemoryBucket, Limiter, Rate, SingleBucketFactory
 
 from .service import DroppedError, Job, Reply, Service
+from .workloads import Workload
 
 MARGIN = 1.0
 """Seconds that the careful gate adds to the window for what may happen on the way."""
@@ -129,6 +130,10 @@ class Peer:
     def name(self) -> str:
         """See `Contender.name`."""
         return f"every {self.loop} behind {self.gate}"
+
+    def fits(self, workload: Workload) -> bool:
+        """See `Contender.fits`: it hears no webhooks."""
+        return workload.webhooks_lost is None
 
     @asynccontextmanager
     async def open(

@@ -80,9 +80,21 @@ class Service:
         seed: Seeds the road's length and the failures.
         requests: The limit.
         per: Seconds of its window.
+        webhooks_lost: Share of the webhooks that are lost; ``None`` to post none.
+
+    Attributes:
+        hook: Takes the webhooks: an activation's id and the loop's time at which its SMS came.
     """
 
-    def __init__(self, law: Law, seed: int, *, requests: int = 60, per: float = 60.0) -> None:
+    def __init__(
+        self,
+        law: Law,
+        seed: int,
+        *,
+        requests: int = 60,
+        per: float = 60.0,
+        webhooks_lost: float | None = None,
+    ) -> None:
         self.law = law
         self.requests, self.per = requests, per
         self.numbers: dict[str, Number] = {}
@@ -91,10 +103,13 @@ class Service:
         self._recent: deque[float] = deque(maxlen=requests)
         self._rng = random.Random(f"road {seed}")
         self._ids = itertools.count(10_000_000)
+        self.hook: Callable[[str, float], None] | None = None
+        self._webhooks_lost = webhooks_lost
+        self._hook_rng = random.Random(f"webhooks {seed}")
 
-    def road(self) -> float:
+    def road(self, rng: random.Random | None = None) -> float:
         """Draw the seconds of one way: a round trip takes about 0.15 s, now and then much more."""
-        rng = self._rng
+        rng = rng or self._rng
         way = 0.07 * math.exp(rng.gauss(0.0, 0.35))
         return way + rng.uniform(0.2, 1.5) if rng.random() < 0.005 else way
 
@@ -159,6 +174,14 @@ class Service:
         job.triggered_at = now
         job.sms_at = now + self.law.delay(job.chance, now)
         self.numbers[activation_id].sms_at = job.sms_at
+        if self._webhooks_lost is not None and job.sms_at < math.inf:
+            loop.call_at(job.sms_at, self._announce, activation_id, job.sms_at)
+
+    def _announce(self, activation_id: str, sms_at: float) -> None:
+        assert self._webhooks_lost is not None
+        if self._hook_rng.random() >= self._webhooks_lost and self.hook is not None:
+            way = self.road(self._hook_rng)
+            asyncio.get_running_loop().call_later(way, self.hook, activation_id, sms_at)
 
     def had(self, job: Job) -> None:
         """The caller has its SMS, now."""
@@ -254,5 +277,9 @@ def _bought(data: dict[str, Any], wanted: dict[str, str]) -> dict[str, Any]:
 def _status(sms_at: float | None) -> dict[str, Any]:
     if sms_at is None:
         return {"status": "waiting", "sms": None}
-    sms = {"code": "847291", "full_text": "Your code: 847291", "received_at": _text(sms_at)}
-    return {"status": "received", "sms": sms}
+    return {"status": "received", "sms": sms_of(sms_at)}
+
+
+def sms_of(sms_at: float) -> dict[str, str]:
+    """Return an SMS that came at a loop's time, as the service tells of it."""
+    return {"code": "847291", "full_text": "Your code: 847291", "received_at": _text(sms_at)}

@@ -21,6 +21,7 @@ class Workload:
         callers: So many callers, each asking for one after another.
         per_minute: Callers who come by chance, so many a minute. Beside a bulk they come in
             addition, as long as it runs.
+        webhooks_lost: Share of the webhooks that are lost; ``None`` where there are no webhooks.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Workload:
     bulk: int | None = None
     callers: int | None = None
     per_minute: float | None = None
+    webhooks_lost: float | None = None
 
     def draw_jobs(self, law: Law, seed: int) -> list[Job]:
         """Draw what happens to each verification: the same for every contender."""
@@ -50,6 +52,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload(name="Poisson 10/min", jobs=300, per_minute=10.0),
         Workload(name="Poisson 16/min", jobs=300, per_minute=16.0),
         Workload(name="2/min beside bulk 500", jobs=500, bulk=60, per_minute=2.0),
+        Workload(name="bulk 500 by webhook, 5 % lost", jobs=500, bulk=60, webhooks_lost=0.05),
     )
 }
 """The workloads by name."""
