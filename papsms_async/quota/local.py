@@ -199,14 +199,18 @@ class LocalQuota:
     def _answered(self, number: int) -> None:
         now = self._back(number)
         self._bucket.answered(now)
-        if self._waiting:
-            self._pump(now)
+        self._came_back(now)
 
     def _lost(self, number: int, grace: float | None) -> None:
         now = self._back(number)
         self._missing += 1
         self._bucket.lost(now, self._lost_grace if grace is None else max(0.0, grace))
-        if self._waiting:
+        self._came_back(now)
+
+    def _came_back(self, now: float) -> None:
+        # It counts for another window, so a timer for an earlier instant is right as it is.
+        timer = self._timer
+        if self._waiting and (timer is None or timer.when() > now + self._bucket.pace.window):
             self._pump(now)
 
     def _unsent(self, number: int) -> None:
