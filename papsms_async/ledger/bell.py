@@ -1,6 +1,7 @@
 """PostgreSQL's LISTEN and NOTIFY: processes on one ledger tell each other of new webhooks.
 
-NOTIFY is part of the transaction that writes the rows, so who hears it can read them. LISTEN has a
+NOTIFY is part of the statement that writes the rows (`papsms_async.ledger.webhook_rows`), so who
+hears it can read them. LISTEN has a
 connection of its own, which is made anew when it breaks; what was told meanwhile has to be looked
 for, so each new connection, and each quiet while, yields a call to look.
 """
@@ -9,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped,unused-ignore]
-from sqlalchemy import Connection, text
+
+from papsms_async.ledger.webhook_rows import CHANNEL
 
 _log = logging.getLogger("papsms_async.ledger")
 
@@ -26,19 +28,7 @@ FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 15.0
 """Seconds between two tries to connect, which double from the first to the longest."""
 
-# One channel a schema: a database may hold several ledgers.
-_CHANNEL = "'papsms_' || md5(coalesce(current_schema(), ''))"
-_NOTIFY = text(f"SELECT pg_notify({_CHANNEL}, :told)")
-_WHICH = f"SELECT {_CHANNEL}"
-
-
-def ring(connection: Connection, author: str, seqs: Sequence[int]) -> None:
-    """Tell of rows when the transaction commits; see `Store.announce`.
-
-    A message has up to 8,000 bytes, and a transaction up to 200 rows of up to 19 digits.
-    """
-    told = f"{author} {','.join(map(str, seqs))}"
-    connection.execute(_NOTIFY, {"told": told if len(told) < 8000 else author})
+_WHICH = f"SELECT {CHANNEL}"
 
 
 async def listen(

@@ -64,7 +64,7 @@ class Database:
             LedgerError: The database can't be used.
         """
         self._check_usable()
-        task = self._task(self._transaction(work, write=False))
+        task = self._task(self._repeatedly(work))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
         return await asyncio.shield(task)
@@ -171,6 +171,16 @@ class Database:
             await stack.enter_async_context(connection.begin())
             return await connection.run_sync(work)
 
+    async def _repeatedly(self, work: Callable[[Connection], T]) -> T:
+        """Carry out a read, anew where that helps: nothing is known of a connection until then."""
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._transaction(work, write=False)
+            except Exception as error:
+                if not self.store.should_repeat(error):
+                    raise
+        return await self._transaction(work, write=False)
+
     async def _patiently(self, work: Callable[[Connection], T]) -> T:
         """Carry out ``work`` in a transaction that no stopped process can keep from it."""
         try:
@@ -230,8 +240,8 @@ class Database:
     async def _was_committed(self, ticket: int) -> bool | None:
         """Ask what became of a transaction when the answer to its commit was lost."""
         try:
-            return await self._transaction(
-                lambda connection: self.store.was_committed(connection, ticket), write=False
+            return await self._repeatedly(
+                lambda connection: self.store.was_committed(connection, ticket)
             )
         except Exception as error:
             _log.debug("the ledger failed again: %s", type(error).__name__)

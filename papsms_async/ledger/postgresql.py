@@ -18,18 +18,19 @@ sockets, password files, and server settings such as ``search_path`` as paramete
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg  # type: ignore[import-untyped,unused-ignore]
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, event, func, select, text
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from papsms_async.errors import LedgerError
-from papsms_async.ledger.bell import listen, ring
+from papsms_async.ledger.bell import listen
 from papsms_async.ledger.store import chain
 
 _log = logging.getLogger("papsms_async.ledger")
@@ -138,15 +139,15 @@ class PostgresStore:
 
     async def connect(self) -> AsyncEngine:
         """See `Store.connect`."""
-        return create_async_engine(
+        engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self._connection,
             pool_size=self._connections,
             max_overflow=0,
-            # A connection that a restart of the server broke is replaced before it is used.
-            pool_pre_ping=True,
             hide_parameters=True,
         )
+        event.listen(engine.sync_engine, "checkout", _check_open)
+        return engine
 
     async def _connection(self) -> Any:
         connection = await asyncpg.connect(
@@ -240,16 +241,22 @@ class PostgresStore:
             _is_closed(one) for one in errors
         )
 
-    def announce(self, connection: Connection, author: str, seqs: Sequence[int]) -> None:
-        """See `Store.announce`."""
-        ring(connection, author, seqs)
-
     def news(self) -> AsyncGenerator[tuple[str, tuple[int, ...]], None]:
         """See `Store.news`."""
         return listen(self._connection)
 
     def _error(self, sentence: str, state: str | None, retryable: bool) -> LedgerError:
         return LedgerError(f"{self.where} {sentence}.", code=state, retryable=retryable)
+
+
+def _check_open(connection: Any, record: Any, proxy: Any) -> None:
+    """Have a connection that a restart of the server broke replaced before it is used.
+
+    What is known here is looked at; asking the server would be three trips to it for each
+    transaction. Where the end of the connection has not been seen yet, the transaction is repeated.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _is_closed(error: BaseException) -> bool:

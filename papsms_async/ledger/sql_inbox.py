@@ -16,15 +16,14 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, or_, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 
 from papsms_async.errors import LedgerError
 from papsms_async.ledger.database import Database
 from papsms_async.ledger.inbox import InboxEntry
 from papsms_async.ledger.rows import sms_columns, sms_from_row
 from papsms_async.ledger.schema import ENTRIES, WEBHOOKS
+from papsms_async.ledger.webhook_rows import write_webhooks
 from papsms_async.ledger.writer import Batch, Writer
 from papsms_async.models import WebhookEvent
 
@@ -104,11 +103,8 @@ class SqlInbox:
         def write(batch: Batch) -> dict[tuple[str, str], tuple[int, int]]:
             # In one order in all processes, so that none waits for one that waits for it.
             values = [merged[key] for key in sorted(merged)]
-            found = batch.connection.execute(_upsert(batch.connection), values)
-            written = {_key(row._mapping): (row.seq, row.copies) for row in found}
-            seqs = [seq for seq, _ in written.values()]
-            self._database.store.announce(batch.connection, self._name, seqs)
-            return written
+            found = write_webhooks(batch.connection, values, self._name)
+            return {_key(row._mapping): (row.seq, row.copies) for row in found}
 
         try:
             async with self._turns:
@@ -203,21 +199,6 @@ _Row = dict[str, Any]
 
 def _key(row: _Row | RowMapping) -> tuple[str, str]:
     return row["activation_id"], row["digest"]
-
-
-def _upsert(connection: Connection) -> Any:
-    """Return the insertion of webhooks; one that is there is counted once more instead."""
-    make = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    new = make(WEBHOOKS)
-    counted = new.on_conflict_do_update(
-        index_elements=["activation_id", "digest"],
-        set_={
-            "copies": WEBHOOKS.c.copies + new.excluded.copies,
-            "signed": or_(WEBHOOKS.c.signed, new.excluded.signed),
-        },
-    )
-    columns = (WEBHOOKS.c.seq, WEBHOOKS.c.copies, WEBHOOKS.c.activation_id, WEBHOOKS.c.digest)
-    return counted.returning(*columns)
 
 
 def _entry(row: RowMapping) -> InboxEntry:

@@ -23,7 +23,7 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -162,9 +162,6 @@ class SqliteStore:
     def should_repeat(self, error: BaseException) -> bool:
         """See `Store.should_repeat`. Waiting for the lock has been done by then."""
         return False
-
-    def announce(self, connection: Connection, author: str, seqs: Sequence[int]) -> None:
-        """See `Store.announce`. Whoever wants to know looks now and then."""
 
     async def news(self) -> AsyncGenerator[tuple[str, tuple[int, ...]], None]:
         """See `Store.news`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -78,15 +78,6 @@ class Store(Protocol):
         It met another one, or lost its connection.
         """
         ...
-
-    def announce(self, connection: Connection, author: str, seqs: Sequence[int]) -> None:
-        """Tell all processes, once the transaction commits, of rows of the inbox.
-
-        Args:
-            connection: In the transaction.
-            author: A name without blanks.
-            seqs: The numbers of the rows.
-        """
 
     def news(self) -> AsyncGenerator[tuple[str, tuple[int, ...]], None]:
         """Tell when rows of the inbox may be new, for as long as it is iterated.

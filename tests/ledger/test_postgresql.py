@@ -6,22 +6,28 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+import attrs
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from papsms_async.errors import LedgerError
 from papsms_async.ledger import LedgerEntry, open_ledger
 from papsms_async.lifecycle import State
+from papsms_async.models import Sms, WebhookEvent
 
 asyncpg = pytest.importorskip(
     "asyncpg", reason="asyncpg is not installed: it comes with papsms-async[postgres]"
 )
-from papsms_async.ledger.postgresql import PostgresStore  # noqa: E402 (it needs asyncpg)
+from papsms_async.ledger.postgresql import (  # noqa: E402 (it needs asyncpg)
+    PostgresStore,
+    _check_open,
+)
 
 Make = Callable[..., LedgerEntry]
 Opened = Callable[..., Any]
@@ -128,25 +134,62 @@ async def test_a_database_without_a_ledger_is_told_and_left_alone(postgres_url: 
     await ledger.aclose()
 
 
+@pytest.mark.parametrize("looks", [True, False], ids=["seen", "unseen"])
 async def test_a_connection_that_broke_is_replaced(
-    postgres_url: str, opened: Opened, make_entry: Make
+    postgres_url: str, opened: Opened, make_entry: Make, looks: bool
 ) -> None:
-    """After a restart of the server the next write goes through."""
+    """After a restart of the server the next write and the next read go through.
+
+    Also where the end of a connection is only seen when it is used.
+    """
     ledger = await opened(postgres_url)
+    if not looks:
+        event.remove(ledger._database._engine.sync_engine, "checkout", _check_open)
     await ledger.add(make_entry("0"))
-    await _end_connections(ledger, postgres_url)
+    await _end_connection(ledger, postgres_url)
     await ledger.add(make_entry("1"))
+    await _end_connection(ledger, postgres_url)
     assert len(await ledger.entries()) == 2
 
 
-async def _end_connections(ledger: Any, address: str) -> None:
+async def test_the_server_is_not_asked_whether_it_is_there(
+    postgres_url: str, opened: Opened, make_entry: Make
+) -> None:
+    """A sender of a webhook waits for three trips: begin, one statement for all, commit."""
+    ledger = await opened(postgres_url)
+    sent: list[str] = []
     engine = ledger._database._engine
     async with engine.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
-        pid = driver.get_server_pid()
-        other = await asyncpg.connect(address)
-        await other.execute("SELECT pg_terminate_backend($1)", pid)
-        await other.close()
+    one = WebhookEvent(activation_id="1", sms=Sms(code="1234", full_text="1234"))
+    await ledger.inbox.put(one, at=datetime.now(UTC))
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        sent.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    # Tells of what has no parameters: transactions, and questions whether the server is there.
+    with driver.query_logger(lambda record: sent.append(record.query)):
+        for number in range(1, 4):
+            several = [attrs.evolve(one, activation_id=f"{number}{n}") for n in range(number)]
+            await asyncio.gather(*(ledger.inbox.put(e, at=datetime.now(UTC)) for e in several))
+    written, begin, commit = sent[:3]  # a transaction begins when its first statement is there
+    assert written.startswith("WITH written AS")
+    assert begin.startswith("BEGIN")
+    assert commit.startswith("COMMIT")
+    assert sent == [written, begin, commit] * 3
+
+
+async def _end_connection(ledger: Any, address: str) -> None:
+    """End the ledger's connection, and wait until this process has seen it."""
+    async with ledger._database._engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+    other = await asyncpg.connect(address)
+    await other.execute("SELECT pg_terminate_backend($1)", driver.get_server_pid())
+    await other.close()
+    async with asyncio.timeout(10):
+        while not driver.is_closed():
+            await asyncio.sleep(0)
 
 
 async def test_a_row_that_another_process_holds_is_told(
