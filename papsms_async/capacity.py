@@ -2,7 +2,9 @@
 
 In the steady state, with more wanted than the limit allows, each activation costs a purchase, a
 finish and its looks for the SMS. The looks follow from the law of the delay and the price in bulk;
-with webhooks there is one to confirm, or none, and one at the timeout of what never comes.
+with webhooks there is one to confirm, or none, and one at the timeout of what never comes. That
+last one stays also where webhooks are trusted: a webhook may be lost, and it is not documented
+that the service refuses to cancel a number whose SMS has come.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ from papsms_async.polling import CLOSEST, index
 from papsms_async.quota import Quota
 from papsms_async.watch import Watch
 
+IDLE_LOOKS = 4
+"""Looks at idle permits for each look at the price, which alone would come too late for some."""
+
 FEW = 500
 """Up to so many in flight, the price is looked at whenever it may have changed."""
 
@@ -33,7 +36,7 @@ class Repricing:
         supply: Requests a second that it gives.
 
     Attributes:
-        interval: Seconds from look to look.
+        interval: Seconds from look to look at the price.
     """
 
     def __init__(self, poller: Poller, market: Market, quota: Quota, *, supply: float) -> None:
@@ -44,13 +47,14 @@ class Repricing:
         self.interval = min(1.0, max(0.05, 1.0 / supply))
         self._laws: dict[tuple[str, str], DelayLaw] = {}
         self._news = False
+        self._ticks = 0
         self._alarm: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
         """An activation is watched: look at the price as long as any is."""
         if self._alarm is None:
             # With thousands in flight, looking less often costs nothing and saves much.
-            interval = self.interval * max(1.0, self._poller.watched / FEW)
+            interval = self.interval / IDLE_LOOKS * max(1.0, self._poller.watched / FEW)
             self._alarm = asyncio.get_running_loop().call_later(interval, self._tick)
 
     def line_changed(self) -> None:
@@ -75,7 +79,9 @@ class Repricing:
         self._alarm = None
         if self._poller.watched:
             self.begin()
-            self._revalue()
+            self._ticks += 1
+            if self._ticks % IDLE_LOOKS == 0:
+                self._revalue()
             self._use_idle_permit()
 
     def _revalue(self) -> None:
