@@ -18,9 +18,9 @@ Where callers come by chance and want on average just what the quota gives, no p
 both ends: polls that find their SMS sooner leave the permits for which the next callers wait to
 buy. At 10 a minute under 60 (the benchmark's first law, 8 seeds) an SMS is seen after 4.2 s and a
 number is there after 8 s; holding the price at what callers want on average makes it 4.0 and 10.5.
-What keeps it from the 3.1 s of as many polls, made on time, is that due polls wait for each other's permits:
-to know the law gains 0.1 s, a quicker quota 0.1, a finer grid of prices nothing, and a longer
-horizon nothing.
+What keeps it from the 3.1 s of as many polls, made on time, is that due polls wait for each other's
+permits: to know the law gains 0.1 s, a quicker quota 0.1, a finer grid of prices nothing, and a
+longer horizon nothing.
 
 A finish can wait, and is best done when permits are cheap. While the price is below
 `CALM_FACTOR` times the mean delay, finishes go before polls; else behind them.
