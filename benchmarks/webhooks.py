@@ -20,6 +20,7 @@ import argparse
 import asyncio
 import json
 import logging
+import math
 import multiprocessing
 import signal
 import statistics
@@ -55,7 +56,7 @@ FAULTS = "loss@0.05 duplicate=2@0.1 reorder@0.1 forged_code@0.05 forged_id@0.05 
 COUNT = 1000
 BOUND = 50.0
 """Milliseconds in which 99 of 100 webhooks are to be answered."""
-RATES = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
+RATES = (50.0, 100.0, 200.0, 400.0, 800.0, 1600.0)
 """Webhooks a second that are tried."""
 
 
@@ -68,7 +69,8 @@ async def post_all(
     """Post ``count`` webhooks at ``rate`` a second by fives, or all at once.
 
     Returns:
-        The milliseconds of each answer, and how many a second were posted.
+        The milliseconds of each answer, infinity for one that was not taken, and how many a second
+        were posted.
     """
     idle: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
     taken: list[float] = []
@@ -82,16 +84,22 @@ async def post_all(
             f"Content-Length: {len(body)}\r\n\r\n"
         )
         start = time.perf_counter()
-        if idle.empty():
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            if idle.empty():
+                connection = await asyncio.open_connection("127.0.0.1", port)
+            else:
+                connection = idle.get_nowait()
+            reader, writer = connection
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            size = int(answer.lower().split(b"content-length: ")[1].split(b"\r")[0])
+            await reader.readexactly(size)
+        except (OSError, EOFError):
+            answer = b"turned away: it has more connections than it takes"
         else:
-            reader, writer = idle.get_nowait()
-        writer.write(head.encode() + body)
-        answer = await reader.readuntil(b"\r\n\r\n")
-        assert b" 200 " in answer[:20], answer[:100]
-        await reader.readexactly(int(answer.lower().split(b"content-length: ")[1].split(b"\r")[0]))
-        taken.append((time.perf_counter() - start) * 1000)
-        idle.put_nowait((reader, writer))
+            idle.put_nowait(connection)
+        took = (time.perf_counter() - start) * 1000
+        taken.append(took if b" 200 " in answer[:20] else math.inf)
 
     tasks = []
     begun = time.perf_counter()
@@ -126,7 +134,7 @@ async def most_within(pipe: Connection, port: int, path: str) -> float:
     for rate in RATES:
         held = tries = 0
         while held < 2 and tries - held < 2:
-            taken, posted = await times(pipe, port, path, int(max(100, 2 * rate)), rate)
+            taken, posted = await times(pipe, port, path, int(max(300, 3 * rate)), rate)
             tries += 1
             held += percentile(taken, 0.99) <= BOUND and posted > 0.9 * rate
         if held < 2:
@@ -204,7 +212,7 @@ async def answers(databases: dict[str, str | None], rounds: int, rate: float) ->
             f"{name:<12}{one:>8.1f} ms{p50:>9.1f} ms{p99:>9.1f} ms"
             + (f"{p99 / one:>11.1f}" if name != "memory" else f"{'-':>11}")
             + f"{used:>8.2f} ms{burst_p99:>14.1f} ms"
-            + (f"{most:>18g}/s" if most else f"{'not even 25/s':>20}")
+            + (f"{most:>18g}/s" if most else f"{'not even 50/s':>20}")
         )
 
 
