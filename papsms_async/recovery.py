@@ -120,16 +120,22 @@ async def carry_out(
         return entry, tracked
 
     left = [
-        found.intent_id
+        found
         for found in await shared.ledger.entries(OPEN)
         if _action(found, shared.clock()) is not RecoveryAction.LEAVE
     ]
     taken: list[tuple[LedgerEntry, Tracked]] = []
     for start in range(0, len(left), AT_ONCE):
-        # Whether a lease has ended is for the ledger to say, by its own clock.
-        claimed = await shared.ledger.claim(
-            owner, lease=lease, states=OPEN, intent_ids=left[start : start + AT_ONCE]
-        )
+        batch = left[start : start + AT_ONCE]
+        # Whether a lease has ended is for the ledger to say, by its own clock. What a job engine
+        # took a step with since it was looked at was let go of by now, and is left alone.
+        claimed: list[LedgerEntry] = []
+        for let_go in (False, True):
+            ids = [found.intent_id for found in batch if (found.lease_until is None) is let_go]
+            if ids:
+                claimed += await shared.ledger.claim(
+                    owner, lease=lease, states=OPEN, intent_ids=ids, let_go=let_go
+                )
         # All of them to their end, also where one fails: they are taken by now.
         for outcome in await asyncio.gather(*map(take, claimed), return_exceptions=True):
             if isinstance(outcome, BaseException):

@@ -219,13 +219,7 @@ class ReleaseDesk:
     async def _not_found(
         self, tracked: Tracked, error: ActivationNotFoundError
     ) -> tuple[Effect, ...]:
-        """Believe that there is no such activation where the service itself says so.
-
-        A bare 404 may come from whatever stands in front of it; that is believed only once the
-        number has expired, when the money is back either way.
-        """
-        expires_at = tracked.entry.expires_at
-        if error.code is None and expires_at is not None and self._shared.clock() < expires_at:
+        if not tracked.is_gone(error):
             return await self._failed(tracked, error)
         return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__)
 

@@ -13,6 +13,7 @@ Steps go as bulk does, at its price, and give a number back early where the mana
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from papsms_async.decisions import DecisionKind
@@ -22,7 +23,7 @@ from papsms_async.handover import owner_of
 from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import OPEN, SERVICE_END, Event, State
-from papsms_async.models import Priority, Status
+from papsms_async.models import Priority, Sms, Status
 from papsms_async.poll_times import PollTimes
 from papsms_async.protocol import read_status, status_request
 from papsms_async.recovery import request_of
@@ -139,12 +140,13 @@ class Stepper:
                 granted=partial(tracked.granted, DecisionKind.POLL),
                 prepare=tracked.ensure_ours,
             )
-        except ActivationNotFoundError:
-            await tracked.apply(Event.SERVICE_EXPIRED, reason="the service does not know it")
-            return 0.0
         except PapSMSError as error:
+            if isinstance(error, ActivationNotFoundError) and tracked.is_gone(error):
+                await tracked.apply(Event.SERVICE_EXPIRED, reason="the service does not know it")
+                return 0.0
             return max(AFTER_FAILURE, error.retry_after or 0.0)
         if status.sms is not None:
+            self._learn_arrival(tracked, status.sms, age)
             await tracked.apply(Event.SMS, sms=status.sms)
             return 0.0
         if status.is_over:
@@ -152,7 +154,26 @@ class Stepper:
             return 0.0
         timeout = self._times.last_age(tracked, self._sms_timeout)
         if age >= timeout:
+            self._times.delays.observe(
+                tracked.entry.service, tracked.entry.country, age=age, arrived=False, at=_now()
+            )
             await tracked.apply(Event.RELEASE, reason="no SMS in time")
             return 0.0
         due = self._times.next_age(tracked, last=age, timeout=timeout)
         return max(0.0, due - (self._shared.clock() - bought_at).total_seconds())
+
+    def _learn_arrival(self, tracked: Tracked, sms: Sms, age: float) -> None:
+        """Tell the model of an SMS that came by ``age``; no step knows of the polls before."""
+        entry, low, high = tracked.entry, 0.0, age
+        if sms.received_at is not None:
+            came = (sms.received_at - entry.updated_at).total_seconds()
+            # Instants without a fraction are cut off to whole seconds.
+            low = min(max(0.0, came), age)
+            high = min(low + (0.0 if sms.received_at.microsecond else 1.0), age)
+        self._times.delays.observe_interval(
+            entry.service, entry.country, low=low, high=high, at=_now()
+        )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -16,7 +16,12 @@ import anyio
 import attrs
 
 from papsms_async.decisions import DecisionKind
-from papsms_async.errors import ActivationEndedError, LedgerError, PapSMSError
+from papsms_async.errors import (
+    ActivationEndedError,
+    ActivationNotFoundError,
+    LedgerError,
+    PapSMSError,
+)
 from papsms_async.events import EventHub, EventKind, VerificationEvent
 from papsms_async.explaining import Explainer, Look
 from papsms_async.leases import Leases
@@ -157,6 +162,15 @@ class Tracked:
             error.token = self.entry.intent_id
             self.wait_error = error
             self.wait_over.set()
+
+    def is_gone(self, error: ActivationNotFoundError) -> bool:
+        """Return whether the service itself says that there is no such activation.
+
+        A bare 404 may come from whatever stands in front of it; that is believed only once the
+        number has expired, when the money is back either way.
+        """
+        expires_at = self.entry.expires_at
+        return error.code is not None or expires_at is None or self._shared.clock() >= expires_at
 
     def resume_finish(self) -> None:
         """Go on with a finish that an earlier process owed."""

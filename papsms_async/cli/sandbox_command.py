@@ -184,6 +184,8 @@ def sandbox_command(
         )
     elif webhook_faults:
         raise CommandError("--webhook-fault needs --webhook-url")
+    elif webhook_secret is not None and _was_written("webhook_secret"):
+        raise CommandError("--webhook-secret needs --webhook-url")
     config = _parsed(
         lambda: SandboxConfig(
             api_keys=api_keys,
@@ -241,6 +243,12 @@ def sandbox_command(
         )
         raise CommandError(f"can't listen on {host} port {port}: {why}") from error
     return ExitCode.OK
+
+
+def _was_written(option: str) -> bool:
+    """Return whether an option stands on the command line, and not only in the environment."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _inbox(base_url: str) -> str:

@@ -240,6 +240,7 @@ class Ledger(Protocol):
         states: Collection[State] = OPEN,
         limit: int = 100,
         intent_ids: Collection[str] | None = None,
+        let_go: bool = True,
     ) -> tuple[LedgerEntry, ...]:
         """Take over entries that no living process drives.
 
@@ -250,6 +251,7 @@ class Ledger(Protocol):
             states: Only entries in these states.
             limit: How many at most.
             intent_ids: Only these entries.
+            let_go: Also entries whose driver let go of them, besides those whose lease ended.
 
         Returns:
             The entries taken, each with its new fence, oldest first.

@@ -140,6 +140,7 @@ class MemoryLedger:
         states: Collection[State] = OPEN,
         limit: int = 100,
         intent_ids: Collection[str] | None = None,
+        let_go: bool = True,
     ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.claim`."""
         lease_seconds(owner, lease)
@@ -150,7 +151,8 @@ class MemoryLedger:
                 break
             if intent_ids is not None and old.intent_id not in intent_ids:
                 continue
-            if old.state in states and (old.lease_until is None or old.lease_until < at):
+            free = let_go if old.lease_until is None else old.lease_until < at
+            if free and old.state in states:
                 taken.append(
                     attrs.evolve(
                         old, owner=owner, fence=old.fence + 1, lease_until=_until(at, lease)

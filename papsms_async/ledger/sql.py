@@ -192,6 +192,7 @@ class SqlLedger:
         states: Collection[State] = OPEN,
         limit: int = 100,
         intent_ids: Collection[str] | None = None,
+        let_go: bool = True,
     ) -> tuple[LedgerEntry, ...]:
         """See `Ledger.claim`."""
         lease_seconds(owner, lease)
@@ -200,7 +201,9 @@ class SqlLedger:
         def write(batch: Batch) -> tuple[LedgerEntry, ...]:
             nonlocal passed_over
             at = now or self._database.store.now(batch.connection)
-            free = or_(ENTRIES.c.lease_until.is_(None), ENTRIES.c.lease_until < at)
+            free: ColumnElement[bool] = ENTRIES.c.lease_until < at
+            if let_go:
+                free = or_(ENTRIES.c.lease_until.is_(None), free)
             wanted: ColumnElement[bool] = ENTRIES.c.state.in_([state.value for state in states])
             if intent_ids is not None:
                 wanted = and_(wanted, ENTRIES.c.intent_id.in_(intent_ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from .engine import SandboxEngine
@@ -86,9 +87,12 @@ class WebhookControl:
         gone = (
             parse_webhook_faults(notation_of(body, "faults")) if given else webhooks.config.faults
         )
-        for fault in gone:
-            if not self._engine.remove_webhook_fault(fault):
+        # All of them or none.
+        for fault, count in Counter(gone).items():
+            if webhooks.config.faults.count(fault) < count:
                 raise ControlError(404, f"not in force: {fault}")
+        for fault in tuple(gone):
+            self._engine.remove_webhook_fault(fault)
         return self._get(body, query)
 
     def _log(self, body: Mapping[str, object], query: Mapping[str, str]) -> object:

@@ -46,8 +46,8 @@ class _Planned:
 
     kind: PostKind
     event: WebhookEvent
-    url: str
-    secret: str | None
+    url: str = attrs.field(repr=False)
+    secret: str | None = attrs.field(repr=False)
     serial: int
     due: float = inf
     not_before: float = -inf

@@ -244,6 +244,7 @@ async def test_sandbox_posts_webhooks(start: Any) -> None:
         ("--webhook-url", "ftp://127.0.0.1/x"),
         ("--webhook-url", "http://192.0.2.1/x"),
         ("--webhook-url", "http://127.0.0.1/x", "--webhook-secret", "x"),
+        ("--webhook-secret", "whsec_c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"),
         ("--webhook-url", "http://127.0.0.1/x", "--webhook-fault", "lost"),
         ("--webhook-fault", "loss"),
         ("--twilio-account", "ACme"),

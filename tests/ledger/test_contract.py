@@ -368,6 +368,21 @@ async def test_leases_given_up_are_free_at_once(
     assert [entry.intent_id for entry in await ledger.claim("c", now=now, lease=1)] == ["0"]
 
 
+async def test_what_was_let_go_of_can_be_left_alone(
+    ledger: Ledger, make_entry: Make, now: datetime
+) -> None:
+    """Whoever finishes what the dead left may not take what a job engine holds between steps."""
+    for name in ("dead", "between", "other"):
+        await ledger.add(make_entry(name), owner=name, lease=10, now=now)
+    await ledger.release_leases("between")
+    later = now + timedelta(seconds=11)
+    ids = ("dead", "between")
+    taken = await ledger.claim("c", now=later, lease=10, intent_ids=ids, let_go=False)
+    assert [entry.intent_id for entry in taken] == ["dead"]
+    taken = await ledger.claim("c", now=later, lease=10, intent_ids=ids)
+    assert [entry.intent_id for entry in taken] == ["between"]
+
+
 @pytest.mark.parametrize("state", sorted(TERMINAL | {State.UNKNOWN}))
 async def test_what_can_not_be_driven_has_no_lease(
     ledger: Ledger, make_entry: Make, now: datetime, state: State

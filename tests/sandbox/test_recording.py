@@ -551,11 +551,13 @@ def settings_in(form: str) -> bytes:
         case "utf-16":
             return json.dumps(settings).encode("utf-16")
         case "form":
-            return urlencode({"secret": SLASHED}).encode()
+            return urlencode(settings).encode()
+        case "plain":
+            return f"url=http://127.0.0.1:9000/{HOOK}&secret=abc".encode()
         case "underscore":
             return SLASHED.replace("_", "%5F").encode()
         case "nested":
-            return json.dumps({"webhook": [{"hook": SLASHED}]}).encode()
+            return json.dumps({"webhook": [{"hook": SLASHED}, {"x": settings}]}).encode()
         case "cut":
             return b'\xff{"secret": "' + SLASHED.encode()
         case _:
@@ -563,7 +565,7 @@ def settings_in(form: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "form", ["json", "escaped", "utf-16", "form", "underscore", "nested", "cut"]
+    "form", ["json", "escaped", "utf-16", "form", "plain", "underscore", "nested", "cut"]
 )
 @pytest.mark.parametrize(
     "path",
@@ -577,6 +579,8 @@ def settings_in(form: str) -> bytes:
         "/api/v1/numbers/purchase",
         "/2010-04-01/Accounts/AC1/Messages.json",
         f"/_sandbox/webhook?secret={quote(SLASHED)}",
+        f"/_sandbox/webhook?url=http://127.0.0.1:9/{HOOK}",
+        f"/_sandbox/hook?x=1&url={quote(f'http://127.0.0.1:9/{HOOK}', safe='')}",
         f"/_sandbox/{SLASHED}",
     ],
 )

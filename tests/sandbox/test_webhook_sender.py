@@ -281,8 +281,12 @@ async def test_the_control_api_over_http(receiver: Receiver) -> None:
         async with session.delete(faults, json={"faults": ["late=0.1"]}) as answer:
             now = (await answer.json())["webhook"]
             assert now["faults"] == ["forged_id=0.1", "loss#9", "late=0.1"]
-        async with session.delete(faults, json={"faults": ["reorder"]}) as answer:
-            assert (answer.status, await answer.json()) == (404, {"error": "not in force: reorder"})
+        for wrong in (["reorder"], ["loss#9", "reorder"], ["reorder", "loss#9"]):
+            async with session.delete(faults, json={"faults": wrong}) as answer:
+                said = answer.status, await answer.json()
+                assert said == (404, {"error": "not in force: reorder"})
+        async with session.get(hook) as answer:
+            assert (await answer.json())["webhook"]["faults"] == now["faults"]
         async with session.delete(faults) as answer:
             assert (await answer.json())["webhook"]["faults"] == []
         async with session.get(server.url + "/_sandbox/webhooks?last=2") as answer:

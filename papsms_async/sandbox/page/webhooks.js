@@ -96,7 +96,7 @@ function paintSetting(wanted) {
   byId("webhook-none").hidden = Boolean(wanted);
   byId("webhook-off").hidden = !wanted;
   setText(byId("webhook-change"), wanted ? "Change it" : "Set it");
-  setText(byId("webhook-hint"), wanted ? "Left empty, URL and secret stay as they are. Posts that are planned are dropped." : "Posts stay on this machine unless the sandbox was started with --webhook-remote.");
+  setText(byId("webhook-hint"), wanted ? "With both left empty, URL and secret stay as they are; a new URL needs its secret again, or its posts are not signed. Posts that are planned are dropped." : "Posts stay on this machine unless the sandbox was started with --webhook-remote.");
   byId("webhook-faults-form").hidden = !wanted;
   byId("webhook-faults-none").hidden = Boolean(wanted);
   form.elements.url.required = !wanted;

@@ -5,7 +5,7 @@ Twilio account the token is replaced. A key that somebody put where it does not 
 body) is overwritten by as many other characters, so that lengths stay as they were; that goes for
 keys of sixteen characters and more: shorter ones may be ordinary words, and are no real keys. Of a
 webhook's URL the path is a secret. Settings of a webhook may be sent to a wrong path: ``url`` and
-``secret`` of any JSON object are masked, and ``whsec_...`` wherever it stands.
+``secret`` of any JSON object, query or form are masked, and ``whsec_...`` wherever it stands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import base64
 import json
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote_plus, urlsplit
 
 import attrs
 
@@ -39,6 +40,9 @@ _SIGNING_SECRET = re.compile(
 """A signing secret as it is, percent-encoded, or escaped in JSON."""
 _REFUSED_URLS = ("\u00e9", "http:", "http://user@host/")
 """Of each way in which a webhook's URL can be wrong one example."""
+_SECRET_FIELDS = {"url", "secret"}
+_FIELD = re.compile(r"(?:(?<=[?&])|^)(url|secret)=([^&\s]*)")
+"""One of them in a query or a form."""
 _TOLD = {"faults", "shape", "seed", "attempts", "backoff", "timeout"}
 """Fields of a webhook that are no secrets."""
 
@@ -88,10 +92,12 @@ class Masks:
             body = self._webhook(body)
         else:
             body = self._misdirected(body)
+        path, mark, query = request.path.partition("?")
+        target = path + mark + self._fields(query)
         return (
             attrs.evolve(
                 request,
-                path=_overwritten(request.path, secrets),
+                path=_overwritten(target, secrets),
                 headers=headers,
                 body=_overwritten_bytes(body, secrets),
             ),
@@ -126,9 +132,11 @@ class Masks:
         if not isinstance(given, dict):
             return b"[]"
         for name, value in given.items():
-            if not isinstance(value, str) or name in _TOLD:
+            if name in _TOLD:
                 continue
-            if name == "url":
+            if not isinstance(value, str):
+                given[name] = self._values(value)
+            elif name == "url":
                 given[name] = self._url(value)
             elif name == "secret" and _is_secret(value):
                 given[name] = _SECRET
@@ -144,16 +152,29 @@ class Masks:
         try:
             given = json.loads(body)
         except (ValueError, RecursionError):
-            return body
-        if not isinstance(given, dict):
-            return body
-        meant = {name: value for name, value in given.items() if name in {"url", "secret"}}
-        words = {name: value for name, value in meant.items() if isinstance(value, str)}
-        if not words:
-            return body
+            return self._fields(body.decode("latin-1")).encode("latin-1")
+        masked = self._values(given)
+        return body if masked == given else json.dumps(masked).encode()
+
+    def _values(self, given: Any) -> Any:
         # No other control or endpoint reads these fields, so whatever stands there replays.
-        masked = {k: self._url(v) if k == "url" else _SECRET for k, v in words.items()}
-        return json.dumps(given | masked).encode()
+        if isinstance(given, list):
+            return [self._values(value) for value in given]
+        if isinstance(given, dict):
+            return {
+                name: self._masked(name, value)
+                if name in _SECRET_FIELDS and isinstance(value, str)
+                else self._values(value)
+                for name, value in given.items()
+            }
+        return given
+
+    def _fields(self, text: str) -> str:
+        """Mask the fields of a query or a form."""
+        return _FIELD.sub(lambda found: f"{found[1]}={self._masked(found[1], found[2])}", text)
+
+    def _masked(self, name: str, value: str) -> str:
+        return self._url(unquote_plus(value)) if name == "url" else _SECRET
 
     def _url(self, url: str) -> str:
         why = _objection(url)
