@@ -20,7 +20,7 @@ from typing import Any
 
 import attrs
 
-from papsms_async import ActivationManager, PapSMSClient, PapSMSError, RateLimit
+from papsms_async import ActivationManager, LedgerError, PapSMSClient, PapSMSError, RateLimit
 from papsms_async.ledger import Ledger, LedgerEntry, PassingLedger, open_ledger
 from papsms_async.ledger.sql import SqlLedger
 from papsms_async.ledger.sqlite import SqliteStore
@@ -244,6 +244,7 @@ async def run(job: Job) -> None:
     doom = Doom(job.crash)
     ledger = kind(ledger_of(job), doom, acks)
     rng = random.Random(job.seed)
+    await _open(ledger)
     async with (
         PapSMSClient(
             job.name,
@@ -274,6 +275,18 @@ async def run(job: Job) -> None:
 
         await asyncio.gather(*(line() for _ in range(job.at_once)))
         recovering.cancel()
+
+
+async def _open(ledger: Ledger) -> None:
+    """Open the ledger; on a busy machine another process may keep it locked for some time."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await ledger.open()
+            except LedgerError as error:
+                if not error.retryable:
+                    raise
+            await asyncio.sleep(0.1)
 
 
 async def _recover_all(manager: ActivationManager, lease: float) -> None:
