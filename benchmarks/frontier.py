@@ -3,7 +3,7 @@
 For each law, steady state, no SMS that comes within 120 s lost: the poll ages that are best for a
 price per request, by dynamic programming (`schedworld.frontier`), and what they come to. Beside it,
 at the same price, what this package's own plan comes to when it knows the law: it chooses among
-coarser ages, in less time.
+coarser ages, in less time. Below it, what webhooks allow.
 """
 
 from __future__ import annotations
@@ -46,6 +46,20 @@ def table(law: Law, requests: float) -> None:
         )
 
 
+def by_webhook(law: Law, requests: float, *, lost: float) -> None:
+    """Print what webhooks allow at most, of which a share is lost."""
+    comes = 1.0 - law.survival(TIMEOUT)
+    known = comes * (1.0 - lost)
+    print(f"by webhook, {lost:.0%} lost, completions a minute at most:")
+    for what, taken in (
+        ("each confirmed by a status call, each number finished", 3.0),
+        ("trusted; a look where none came, each number finished", 3.0 - known),
+        ("trusted; no look and no cancellation where none came", 1.0 + known),
+    ):
+        found = known if what.startswith("trusted; no") else comes
+        print(f"  {what:<55}{requests / taken * found:6.1f}")
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(
@@ -59,6 +73,7 @@ def main() -> None:
     for law in LAWS.values():
         if len(law.medians) == 1 and law.drift is None and law.outage is None:
             table(law, options.requests)
+            by_webhook(law, options.requests, lost=0.05)
 
 
 if __name__ == "__main__":

@@ -55,14 +55,14 @@ def contenders(options: Mapping[str, Any]) -> list[Contender]:
         Ours("papsms-async, webhooks trusted", options, trust="payload"),
     ]
     try:
-        from schedworld.peers import GATES, LOOPS, Peer
+        from schedworld.peers import GATES, LOOPS, WEBHOOK, Peer
     except ImportError as error:
         print(f"without the peers ({error}): pip install '.[bench]'", file=sys.stderr)
     else:
         guide, *loops = LOOPS
         nothing, *gates = GATES
         found.append(Peer(guide, nothing))
-        found.extend(Peer(loop, gate) for loop in (guide, *loops) for gate in gates)
+        found.extend(Peer(loop, gate) for loop in (guide, *loops, WEBHOOK) for gate in gates)
     found.append(Oracle())
     return found
 

@@ -1,6 +1,7 @@
 """What people use today: a loop for each verification, behind a limiter or behind nothing.
 
-Every loop buys, asks for the status after each of its pauses until the timeout, and finishes. A 429
+Every loop buys, asks for the status after each of its pauses until the timeout, and finishes. Who
+lives by webhooks takes the SMS from there, and looks once where none came until the timeout. A 429
 or a failure is tried again with exponential backoff, as the guide asks. The limiters are given the
 key's limit as it is; aiolimiter reads the event loop's clock, pyrate-limiter gets a bucket that
 does, so both live in virtual time like everything else.
@@ -109,6 +110,8 @@ LOOPS: dict[str, Callable[[], Iterator[float]]] = {
     "2, 4 .. 30 s": doubling(2.0, 30.0),
 }
 """Pauses before each status call. The guide's loop is the first."""
+WEBHOOK = "webhook"
+"""What stands in for a loop's pauses where webhooks are waited for."""
 
 GATES: dict[str, Callable[[int, float], Gate]] = {
     "nothing": lambda requests, per: NoGate(),
@@ -129,11 +132,11 @@ class Peer:
     @property
     def name(self) -> str:
         """See `Contender.name`."""
-        return f"every {self.loop} behind {self.gate}"
+        return f"{'by' if self.loop == WEBHOOK else 'every'} {self.loop} behind {self.gate}"
 
     def fits(self, workload: Workload) -> bool:
-        """See `Contender.fits`: it hears no webhooks."""
-        return workload.webhooks_lost is None
+        """See `Contender.fits`."""
+        return (self.loop == WEBHOOK) == (workload.webhooks_lost is not None)
 
     @asynccontextmanager
     async def open(
@@ -141,17 +144,24 @@ class Peer:
     ) -> AsyncIterator[_Driver]:
         """See `Contender.open`."""
         gate = GATES[self.gate](service.requests, service.per)
-        yield _Driver(service, gate, LOOPS[self.loop], in_flight, timeout, seed)
+        driver = _Driver(service, gate, LOOPS.get(self.loop), in_flight, timeout, seed)
+        service.hook = driver.hear
+        yield driver
 
 
 @attrs.frozen
 class _Driver:
     service: Service
     gate: Gate
-    pauses: Callable[[], Iterator[float]]
+    pauses: Callable[[], Iterator[float]] | None
     in_flight: int | None
     timeout: float
     rng: random.Random = attrs.field(converter=lambda seed: random.Random(f"backoff {seed}"))
+    heard: dict[str, asyncio.Event] = attrs.field(factory=dict)
+
+    def hear(self, activation_id: str, sms_at: float) -> None:
+        if activation_id in self.heard:
+            self.heard[activation_id].set()
 
     async def many(self, jobs: Sequence[Job]) -> None:
         left = iter(jobs)
@@ -165,22 +175,39 @@ class _Driver:
     async def one(self, job: Job) -> None:
         activation_id = (await self.call("purchase")).data["activation_id"]
         self.service.trigger(job, activation_id)
-        word = "cancelled"
+        found = await (self.listen if self.pauses is None else self.poll)(activation_id)
+        if found:
+            self.service.had(job)
+        word = "completed" if found else "cancelled"
+        finish = await self.call("finish", activation_id, word)
+        if finish.status == 409:
+            # Too late for a cancellation: the SMS came meanwhile.
+            await self.call("finish", activation_id, "completed")
+
+    async def poll(self, activation_id: str) -> bool:
+        """Ask after every pause; return whether the SMS was found in time."""
+        assert self.pauses is not None
         try:
             async with asyncio.timeout(self.timeout):
                 for pause in self.pauses():
                     await asyncio.sleep(pause)
                     status = await self.call("status", activation_id)
                     if status.data["sms_at"] is not None:
-                        self.service.had(job)
-                        word = "completed"
-                        break
+                        return True
         except TimeoutError:
             pass
-        finish = await self.call("finish", activation_id, word)
-        if finish.status == 409:
-            # Too late for a cancellation: the SMS came meanwhile.
-            await self.call("finish", activation_id, "completed")
+        return False
+
+    async def listen(self, activation_id: str) -> bool:
+        """Wait for the webhook, and ask once at the end; return whether there is an SMS."""
+        heard = self.heard[activation_id] = asyncio.Event()
+        try:
+            async with asyncio.timeout(self.timeout):
+                await heard.wait()
+        except TimeoutError:
+            status = await self.call("status", activation_id)
+            return status.data["sms_at"] is not None
+        return True
 
     async def call(self, what: str, activation_id: str = "", word: str = "") -> Reply:
         """Send one request until it is answered by something else than a refusal or a failure."""
