@@ -6,12 +6,13 @@ import asyncio
 import gc
 import math
 import multiprocessing
+import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection
 from typing import Any
 from unittest import mock
 
@@ -109,13 +110,22 @@ async def alone(limiter: Opened, count: int) -> Line:
     return Line((time.process_time() - began) / count * 1e6, count)
 
 
-async def crowd(limiter: Opened, waiters: int, stop: float, *, count: bool, held: bool) -> Line:
+async def crowd(
+    limiter: Opened,
+    waiters: int,
+    *,
+    stop: float,
+    give_up: Callable[[int], None],
+    count: bool,
+    held: bool,
+) -> Line:
     """Let many wait for permits, of which none is there, and serve them.
 
     Args:
         limiter: The limiter.
         waiters: How many.
         stop: Real seconds after which it is given up.
+        give_up: Called then, from a thread, with the number of those that were served.
         count: Whether to count wake-ups, which costs more than they do.
         held: Hold all permits back until everybody waits, and time only what comes then.
     """
@@ -138,7 +148,7 @@ async def crowd(limiter: Opened, waiters: int, stop: float, *, count: bool, held
             over.set()
 
     gc.collect()
-    alarm = threading.Timer(stop, loop.call_soon_threadsafe, [over.set])
+    alarm = threading.Timer(stop, lambda: give_up(granted))
     alarm.start()
     Counted.wakes = loop.fired = 0
     began = time.process_time()
@@ -150,8 +160,6 @@ async def crowd(limiter: Opened, waiters: int, stop: float, *, count: bool, held
     await over.wait()
     took = time.process_time() - began
     alarm.cancel()
-    if granted < waiters:
-        return Line(math.nan, granted)
     await asyncio.wait(tasks)
     return Line(took / waiters * 1e6, granted, Counted.wakes / waiters, loop.fired / waiters)
 
@@ -174,8 +182,8 @@ class Run:
     count: bool = False
     held: bool = False
 
-    def here(self) -> Line:
-        """Measure in this process."""
+    def here(self, give_up: Callable[[int], None]) -> Line:
+        """Measure in this process; see `crowd`."""
         if self.waiters == 1:
             return asyncio.run(self._alone())
         with asyncio.Runner(loop_factory=JumpingLoop) as runner:
@@ -183,7 +191,7 @@ class Run:
             assert isinstance(loop, JumpingLoop)
             opener = LOADERS[self.name]()
             with one_clock(loop):
-                return runner.run(self._crowd(opener))
+                return runner.run(self._crowd(opener, give_up))
 
     async def _alone(self) -> Line:
         limiter = LOADERS[self.name]()(PLENTY, 1.0)
@@ -192,9 +200,16 @@ class Run:
         limiter.close()
         return line
 
-    async def _crowd(self, opener: Opener) -> Line:
+    async def _crowd(self, opener: Opener, give_up: Callable[[int], None]) -> Line:
         limiter = opener(PLENTY, 1.0) if self.held else opener(*LIMIT)
-        line = await crowd(limiter, self.waiters, self.stop, count=self.count, held=self.held)
+        line = await crowd(
+            limiter,
+            self.waiters,
+            stop=self.stop,
+            give_up=give_up,
+            count=self.count,
+            held=self.held,
+        )
         limiter.close()
         return line
 
@@ -202,13 +217,27 @@ class Run:
         """Return the median of some rounds, each in a process of its own."""
         spawn = multiprocessing.get_context("spawn")
         lines: list[Line] = []
-        with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as pool:
-            for _ in range(rounds):
-                lines.append(pool.submit(self.here).result())
-                if self.stopped(lines[-1]):
-                    return lines[-1]
+        for _ in range(rounds):
+            here, there = spawn.Pipe()
+            process = spawn.Process(target=_measure, args=(self, there))
+            process.start()
+            lines.append(here.recv())
+            process.join()
+            if self.stopped(lines[-1]):
+                return lines[-1]
         return sorted(lines, key=lambda line: line.microseconds)[rounds // 2]
 
     def stopped(self, line: Line) -> bool:
         """Return whether the crowd was given up."""
         return line.granted < self.waiters
+
+
+def _measure(run: Run, pipe: Connection) -> None:
+    """Be the process of one round."""
+
+    def give_up(granted: int) -> None:
+        pipe.send(Line(math.nan, granted))
+        # At once: to cancel a crowd one by one can take longer than to serve it.
+        os._exit(0)
+
+    pipe.send(run.here(give_up))

@@ -29,9 +29,9 @@ import attrs
 from crowds import Line, Run
 from environment import machine
 from limiters import FLOOR, LOADERS, OURS, Opener, installed, ours, sending_times
+from schedworld.measure import CreepingLoop
 
 from papsms_async.models import QuotaProfile
-from papsms_async.testing import run_virtual
 
 UNCONTENDED_MOST = 5.0  # microseconds
 CONTENDED_MOST = 25.0  # microseconds
@@ -154,10 +154,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stop", type=float, default=60.0, help="seconds for a line (default 60)")
     parser.add_argument("--windows", type=float, default=15, help="of 6 s of real time, for part 2")
+    parser.add_argument("--skip-costs", action="store_true", help="leave part 1 out")
     options = parser.parse_args()
     print(machine("aiolimiter", "throttled-py", "pyrate-limiter", "limits"))
     names = installed()
-    kept = print_costs(names, options.rounds, options.stop)
+    kept = options.skip_costs or print_costs(names, options.rounds, options.stop)
 
     profiles = {f"{OURS}, {profile.value}": ours(profile) for profile in QuotaProfile}
     own = {**profiles, "exact log of sending times": sending_times}
@@ -167,7 +168,11 @@ def main() -> int:
     kept &= print_seen(title, seen, 6.0)
 
     virtual = {**own, **{name: others[name] for name in ("aiolimiter",) if name in others}}
-    hour = {name: run_virtual(traffic(opener, 60.0, 62, far)) for name, opener in virtual.items()}
+    hour = {}
+    for name, opener in virtual.items():
+        # Creeping, for some wait for the rest of a rounding error.
+        with asyncio.Runner(loop_factory=CreepingLoop) as runner:
+            hour[name] = runner.run(traffic(opener, 60.0, 62, far))
     kept &= print_seen("60 requests in 60 s, 62 virtual minutes, 100 workers", hour, 60.0)
     print("\nall bounds kept" if kept else "\nA BOUND WAS MISSED")
     return 0 if kept else 1
