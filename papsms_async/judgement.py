@@ -42,6 +42,7 @@ from papsms_async.errors import (
     PapSMSError,
     RedirectRefusedError,
     ServiceError,
+    UnavailableError,
 )
 from papsms_async.headers import retry_after
 from papsms_async.leniency import first
@@ -152,7 +153,11 @@ class Judge:
         if cls is ServiceError and status < 400 and by_words(code, message) is not cls:
             # A no whose reason is not known; "internal error", though, may have been charged.
             execution = Execution.REFUSED
-        return self._error(cls, SENTENCES[cls], code, execution)
+        sentence = SENTENCES[cls]
+        if cls is UnavailableError and by_words(code, message) is not cls:
+            # Of a server that stands elsewhere, or of another path: it says nothing of numbers.
+            sentence += ", or its base URL is another one"
+        return self._error(cls, sentence, code, execution)
 
     def _error(
         self,

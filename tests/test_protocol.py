@@ -315,6 +315,14 @@ def test_an_answer_shows_neither_body_nor_headers() -> None:
     assert "11 bytes" in shown
 
 
+def test_a_404_that_gives_no_reason_names_the_base_url() -> None:
+    """A URL without the API's path is answered like that; the service itself gives a reason."""
+    bare = purchase_error(WireAnswer(status=404, headers={}, body=b"<html>Not Found</html>"))
+    assert "base URL" in str(bare)
+    told = purchase_error(WireAnswer(status=404, headers={}, body=b'{"error": "NO_NUMBERS"}'))
+    assert "base URL" not in str(told)
+
+
 def test_a_code_is_shown_only_if_it_is_known() -> None:
     """An unknown code is kept on the error, but not put into its text."""
     known = purchase_error(WireAnswer(400, {}, b'{"error": "BAD_SERVICE"}'))
