@@ -57,7 +57,7 @@ class LawSummary:
         never = law.survival(timeout)
         half = (1.0 + never) / 2.0
         low, high = 0.0, timeout
-        while high - low > 0.01:
+        while high - low > 0.001:
             middle = (low + high) / 2.0
             low, high = (middle, high) if law.survival(middle) > half else (low, middle)
         return cls(median=high, never=never, evidence=evidence, source=source)

@@ -189,7 +189,7 @@ def poll_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
 def _cached_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
     grid = _grid(timeout)
     gap = min(CLOSEST, timeout / 120)
-    survivals, integrals = law.tables(grid)
+    survivals, integrals = _tables(law, timeout)
     intercepts, best = _solve(grid, survivals, integrals, price, gap)
     nodes = [best[0]]
     while nodes[-1] < len(grid) - 1:
@@ -212,6 +212,12 @@ def _cached_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
         spent=(0.0, *accumulate(alive[:-1])),
         alive=tuple(alive),
     )
+
+
+@lru_cache(maxsize=PLANS_KEPT)
+def _tables(law: DelayLaw, timeout: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return S and I at the ages to choose from, for the plans of every price."""
+    return law.tables(_grid(timeout))
 
 
 @lru_cache(maxsize=64)

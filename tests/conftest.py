@@ -56,7 +56,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if picked or option.keyword or option.markexpr or getattr(option, "lf", False):
         return 0
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(processors, MOST_WORKERS) if processors > 1 else 0
+    # One more than there are: many tests wait for other processes.
+    return min(processors + 1, MOST_WORKERS) if processors > 1 else 0
 
 
 class MockedResponse(aiohttp.ClientResponse):

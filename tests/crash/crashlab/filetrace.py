@@ -72,7 +72,21 @@ class TraceError(Exception):
 
 def command(output: Path) -> list[str]:
     """Return the beginning of a command line that traces what follows it."""
-    return ["strace", "-f", "-y", "-xx", "-s", "8388608", "-e", f"trace={CALLS}", "-o", f"{output}"]
+    # Only the traced calls stop the process, where the kernel filters them.
+    calls = f"trace={CALLS}"
+    return [
+        "strace",
+        "-f",
+        "--seccomp-bpf",
+        "-y",
+        "-xx",
+        "-s",
+        "8388608",
+        "-e",
+        calls,
+        "-o",
+        f"{output}",
+    ]
 
 
 def read_trace(lines: Iterable[str], directory: Path, acks: Path) -> Iterator[Step]:
