@@ -29,8 +29,8 @@ OPTIONS = [
     "--host-resolver-rules=MAP *.example 127.0.0.1",
 ]
 NAMES = ("chromium-headless-shell", "chromium")
-"""What it may be installed as; the first one is the same engine without the parts that draw windows,
-and takes half of the processor time."""
+"""What it may be installed as; the first is the same engine without what draws windows, and takes
+half of the processor time."""
 PATIENCE = 10_000
 """Milliseconds after which what a test waits for counts as missing."""
 
