@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import shutil
@@ -58,6 +59,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     # One more than there are: many tests wait for other processes.
     return min(processors + 1, MOST_WORKERS) if processors > 1 else 0
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection walk through thousands of tests and all that they import."""
+    gc.collect()
+    gc.freeze()
 
 
 class MockedResponse(aiohttp.ClientResponse):

@@ -152,7 +152,7 @@ async def campaign(
         crew: Starts the workers.
         databases: Gives each episode its own.
         seed: Of the first episode; each further one has the next.
-        kills: How many; the last episodes are finished, so it becomes a few more.
+        kills: How many; the last episode is finished, so it becomes a few more.
         lanes: How many episodes run at the same time.
         chain: Kills an episode.
         options: Further fields of `worker.Job`.
@@ -165,14 +165,19 @@ async def campaign(
     """
     tally = Tally() if tally is None else tally
 
+    running = 0
+
     async def lane() -> None:
-        while tally.kills < kills and not tally.problems:
+        nonlocal running
+        while tally.kills + running * chain < kills and not tally.problems:
             number = seed + tally.begun
             tally.begun += 1
+            running += 1
             async with databases() as database:
                 verdict, causes = await episode(
                     crew, database, seed=number, chain=[None] * chain, options=options
                 )
+            running -= 1
             tally.add(verdict, causes, number)
             progress(tally)
 

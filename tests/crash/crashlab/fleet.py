@@ -193,6 +193,8 @@ async def stop_past_lease(
                 lease=0.5,
                 at_once=20,
                 limit=20,
+                # No intent waits for a permit: each is sent, unless the lease is lost.
+                quota=60_000,
                 recovers=False,
                 acks=f"{directory}/0",
                 crash=crash,

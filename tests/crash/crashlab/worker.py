@@ -56,6 +56,7 @@ class Job:
         lease: Seconds.
         at_once: Verifications at the same time.
         limit: How many it begins; ``None`` for no end.
+        quota: Requests a minute. More of them would mostly be polls.
         work: If not, it only recovers until nothing is open, and exits.
         recovers: Whether it recovers while it works.
         acks: File for acknowledgements.
@@ -76,6 +77,7 @@ class Job:
     lease: float = 0.5
     at_once: int = 8
     limit: int | None = None
+    quota: int = 9_000
     work: bool = True
     recovers: bool = True
     acks: str | None = None
@@ -249,7 +251,7 @@ async def run(job: Job) -> None:
         PapSMSClient(
             job.name,
             transport=CrashingTransport(job.base_url, doom),
-            rate_limit=RateLimit(60_000, per=60.0),
+            rate_limit=RateLimit(job.quota, per=60.0),
             timeout=20.0,
         ) as client,
         ActivationManager(
