@@ -48,6 +48,7 @@ class Market:
 
     Attributes:
         line: What waits to be bought.
+        on_room: Told how many may wait for their SMS before bulk buys no more.
 
     Raises:
         ConfigurationError: There is no such objective.
@@ -64,6 +65,7 @@ class Market:
         objective: str | float,
     ) -> None:
         self.line: Line = _empty_line
+        self.on_room: Callable[[float], None] = lambda room: None
         self._dispatcher = dispatcher
         self._delays = delays
         self._supply = supply
@@ -109,6 +111,7 @@ class Market:
             groups, supply=self._supply, finishes=self._finishes, due=due, backlog=endless
         )
         self._dispatcher.be_calm(self.quote.calm)
+        self.on_room(self.quote.room)
         return (self.quote.price, self._mixed) != before
 
     def _groups(self, flying: Flying, requests: Collection[VerificationRequest]) -> list[InFlight]:

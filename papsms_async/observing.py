@@ -37,8 +37,9 @@ class Observer:
         watch.learned = watch.last
 
     def gave_up(self, watch: Watch, age: float) -> None:
-        """Its wait ended, and no SMS had come by ``age``."""
-        self._ended(watch, age, arrived=False)
+        """Its wait ended, and no SMS had come by ``age``; 0 where that was never seen."""
+        if age > 0:
+            self._ended(watch, age, arrived=False)
 
     def arrived(self, watch: Watch, sms: Sms) -> None:
         """Its SMS is there."""

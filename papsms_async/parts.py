@@ -7,6 +7,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable, Collection
+from math import inf
 
 from papsms_async.client import PapSMSClient
 from papsms_async.delay_keeper import DelayKeeper
@@ -104,6 +105,11 @@ class Parts:
         self.repricing = Repricing(self.poller, self.market, client.quota, supply=supply)
         self.poller.on_watch = self.repricing.begin
         self.purchasing.places.on_change = self.repricing.line_changed
+        self.purchasing.places.awaited = lambda: self.poller.watched
+        # While webhooks come, few of those that wait need a poll.
+        self.market.on_room = lambda room: self.purchasing.places.make_room(
+            inf if self.poller.agenda.is_sparse else room
+        )
         self.hearing = (
             None if webhook is None else Hearing(webhook, self.poller, self.tasks, shared)
         )

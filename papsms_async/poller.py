@@ -257,7 +257,7 @@ class Poller:
         # After a last answer, up to there; without one, nothing more is known than before it.
         waited = min(watch.timeout, watch.age())
         early = watch.last < watch.timeout - EPSILON and waited < watch.timeout - EPSILON
-        self._observer.gave_up(watch, watch.last if early else watch.timeout)
+        self._observer.gave_up(watch, min(watch.last, watch.timeout))
         self.agenda.drop(watch)
         reason = f"No SMS came within {waited:.4g} s."
         if early:

@@ -31,6 +31,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from math import inf
 from operator import mul
 from types import MappingProxyType
 
@@ -62,6 +63,13 @@ rose at once would put polls off, leave the permits to purchases, and feed what 
 SPARE_PLACES = 1.05
 """Places turn over so many times as fast as permits would fill them, at the bulk price: SMS come in
 clusters, and a permit that finds no free place is lost."""
+
+ROOM = 1.5
+LEAST_ROOM = 8.0
+"""With purchases in line, so many times as many activations may wait for their SMS as the quota
+could serve for ever, and at least so many. If all permits went to purchases, none would be left for
+what these need later, all at about the same time; those that lie idle instead find SMS early, which
+is how a new law is learned."""
 
 HORIZON = 45.0
 HORIZON_SHARE = 0.375
@@ -137,11 +145,13 @@ class Quote:
         price: seconds of waiting that a request must save, one of `PRICES`.
         reason: what set it.
         calm: whether finishes are best done now.
+        room: how many may wait for their SMS before bulk buys no more.
     """
 
     price: float
     reason: Reason
     calm: bool
+    room: float = inf
 
 
 @attrs.frozen
@@ -233,7 +243,7 @@ class PriceController:
         available = supply * horizon - finishes - due
         balance = _first(lambda k: _wanted(groups, k, horizon) <= available)
         waiting = sum(group.waiting for group in groups)
-        price, reason = balance, Reason.BALANCE
+        price, reason, room = balance, Reason.BALANCE, inf
         if waiting or backlog:
             price, reason = _nearest(self.objective.bulk_price(mean_delay)), Reason.BULK
             line = _nearest(self.objective.line * waiting / supply)
@@ -245,7 +255,10 @@ class PriceController:
             available = OVERLOAD * supply * horizon - due
             most = _first(lambda k: _wanted(groups, k, horizon) <= available)
             price, reason = max((price, reason), (most, Reason.OVERLOAD))
-        return Quote(PRICES[price], reason, calm=PRICES[price] < CALM_FACTOR * mean_delay)
+            duration, requests = _life(groups, shares, price)
+            room = max(LEAST_ROOM, ROOM * supply * duration / requests)
+        calm = PRICES[price] < CALM_FACTOR * mean_delay
+        return Quote(PRICES[price], reason, calm=calm, room=room)
 
 
 def _mean(shares: Sequence[float], values: Iterable[float]) -> float:
@@ -274,11 +287,17 @@ def _turnover(
     """Return the highest price at which `places` turn over fast enough to use the supply."""
 
     def starves(k: int) -> bool:
-        duration = requests = 0.0
-        for share, group in zip(shares, groups, strict=True):
-            plan = group.plan(k)
-            duration += share * plan.mean_duration
-            requests += share * (2 + plan.mean_polls)
+        duration, requests = _life(groups, shares, k)
         return SPARE_PLACES * supply * duration > places * requests
 
     return max(0, bisect_left(range(len(PRICES)), True, key=starves) - 1)
+
+
+def _life(groups: Sequence[InFlight], shares: Sequence[float], k: int) -> tuple[float, float]:
+    """Return how long an activation is in flight at a price, in seconds, and what it costs."""
+    duration = requests = 0.0
+    for share, group in zip(shares, groups, strict=True):
+        plan = group.plan(k)
+        duration += share * plan.mean_duration
+        requests += share * (2 + plan.mean_polls)
+    return duration, requests

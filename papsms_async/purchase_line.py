@@ -107,6 +107,7 @@ class PurchaseLine:
 
     Attributes:
         on_change: Called when somebody came, went, bought, or left a place.
+        awaited: Says how many wait for their SMS.
 
     Args:
         quota: Gives the permits.
@@ -131,6 +132,7 @@ class PurchaseLine:
         self._quota = quota
         self._tasks = tasks
         self._free = self._places = places
+        self._room = inf
         self._held_by_bulk = 0
         self._patience = PATIENCE / supply
         self._kept = int(min(max(1, KEPT_SHARE * places), KEPT_AT_MOST * places))
@@ -158,6 +160,7 @@ class PurchaseLine:
         self._calling = False
         self._alarm: asyncio.TimerHandle | None = None
         self.on_change: Callable[[], None] = lambda: None
+        self.awaited: Callable[[], int] = lambda: 0
 
     def __repr__(self) -> str:
         return f"<PurchaseLine waiting={len(self)} free={self._free}/{self._places}>"
@@ -182,6 +185,15 @@ class PurchaseLine:
         """
         first = self._first()
         return None if self._ticket is None or first is None else (self._at, first.since)
+
+    def make_room(self, room: float) -> None:
+        """Let bulk buy only while fewer than ``room`` wait for their SMS; tell it again and again.
+
+        Places are for all that are in flight, those that need no request at the moment included.
+        """
+        self._room = room
+        if len(self):
+            self._ask()
 
     def buyer(self, tenant: str | None, priority: Priority) -> Buyer:
         """Return what an order takes its turns with.
@@ -225,7 +237,9 @@ class PurchaseLine:
         if not self._free:
             return None
         keeping = asyncio.get_running_loop().time() < self._keep_until
-        return self._line.next(bulk=not keeping or self._held_by_bulk < self._places - self._kept)
+        most = self._places - self._kept if keeping else self._places
+        bulk = self._held_by_bulk < most and self.awaited() < self._room
+        return self._line.next(bulk=bulk)
 
     def _first(self) -> Buyer | None:
         """Return whose turn it is, if anybody can go."""
@@ -255,8 +269,12 @@ class PurchaseLine:
     # The ticket ----------------------------------------------------------------------------------
 
     def _refresh(self) -> None:
-        """Have a ticket just when somebody can go, of the rank that the line has now."""
+        """Something changed in the line."""
         self.on_change()
+        self._ask()
+
+    def _ask(self) -> None:
+        """Have a ticket just when somebody can go, of the rank that the line has now."""
         if self._first() is None:
             if self._ticket is not None:
                 self._ticket.withdraw()

@@ -11,6 +11,7 @@ where one lies idle, the activation is polled where that gains most, although it
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 from papsms_async.delays import DelayLaw
 from papsms_async.market import Market
@@ -83,6 +84,9 @@ class Repricing:
             if self._ticks % IDLE_LOOKS == 0:
                 self._revalue()
             self._use_idle_permit()
+        else:
+            # Nothing is awaited, so nobody stands in the way of purchases.
+            self._market.on_room(inf)
 
     def _revalue(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -14,7 +14,9 @@ from papsms_async.polling import AGE_BINS, PRICES, poll_plan
 from papsms_async.pricing import (
     CALM_FACTOR,
     HORIZON,
+    LEAST_ROOM,
     OBJECTIVES,
+    ROOM,
     InFlight,
     Objective,
     PriceController,
@@ -145,6 +147,21 @@ def test_few_places_turn_over_faster() -> None:
         return PriceController(max_in_flight=places).quote([group], supply=SUPPLY).price
 
     assert price(3) < price(10) < price(60) == price(None)
+
+
+def test_bulk_has_room_for_what_the_quota_can_serve() -> None:
+    """A little more than would be in flight for ever; all there is room for once nobody waits."""
+    controller = PriceController(objective=OBJECTIVES["throughput"])
+    group = in_flight(8, waiting=300)
+    quote = controller.quote([group], supply=SUPPLY)
+    plan = poll_plan(MEASURED, quote.price, 120.0)
+    held = SUPPLY * plan.mean_duration / (2 + plan.mean_polls)
+    assert quote.room == pytest.approx(ROOM * held)
+    # However many are in flight: neither clock nor memory makes it swing.
+    assert controller.quote([in_flight(80, waiting=300)], supply=SUPPLY).room == quote.room
+    assert controller.quote([in_flight(8)], supply=SUPPLY).room == math.inf
+    assert controller.quote([group], supply=SUPPLY / 50).room == LEAST_ROOM
+    assert controller.quote([group], supply=SUPPLY * 10).room == pytest.approx(10 * quote.room)
 
 
 def test_laws_are_mixed_by_their_numbers() -> None:

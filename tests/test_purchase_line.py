@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 
 import pytest
@@ -96,6 +97,28 @@ async def test_places_are_never_exceeded_and_go_to_the_next():
     await asyncio.sleep(60)
     assert shop.bought == ["a", "b", "c"]
     assert shop.line.free_places == 0
+
+
+@virtual_time
+async def test_bulk_buys_only_while_there_is_room_to_wait():
+    """With many SMS awaited bulk lets its permits go; an interactive caller buys all the same."""
+    shop = Shop()
+    shop.line.awaited = lambda: len(shop.inside)
+    shop.line.make_room(2.5)
+    await shop.start("a", "b", "c", "d", "e")
+    await asyncio.sleep(60)
+    assert shop.bought == []  # all that ask are taken for some that wait here
+    shop.line.awaited = lambda: len(shop.bought)
+    shop.line.make_room(2.5)
+    await asyncio.sleep(60)
+    assert shop.bought == ["a", "b", "c"]
+    assert shop.quota.statistics().waiting == 0
+    await shop.start("urgent", priority=INTERACTIVE)
+    await asyncio.sleep(60)
+    assert shop.bought == ["a", "b", "c", "urgent"]
+    shop.line.make_room(math.inf)
+    await asyncio.sleep(60)
+    assert shop.bought == ["a", "b", "c", "urgent", "d", "e"]
 
 
 @virtual_time

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 
 import pytest
@@ -38,6 +39,55 @@ async def test_objectives_trade_requests_for_lateness(world):
     ]
     assert lateness(quick[0]) < lateness(both[0]) < lateness(many[0])
     assert quick[1] > both[1] > many[1]
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+@virtual_time
+async def test_many_places_do_not_make_a_cohort(world, seed):
+    """However many may be in flight, none is bought whose last look nobody could make in time."""
+    async with world(
+        seed=seed,
+        rate_limit=LIMIT,
+        limit="60/60s",
+        sms_delay="lognormal:12/0.8,never:0.08",
+        manager={"objective": "throughput", "max_in_flight": 1000},
+    ) as w:
+        results = [result async for result in w.manager.run(["whatsapp"] * 300)]
+    # An SMS within the last moment may come behind the last look.
+    came = [
+        bought
+        for bought in w.engine.activations.values()
+        if bought.sms_at is not None and bought.sms_at <= bought.bought_at + 119
+    ]
+    assert sum(result.ok for result in results) >= len(came)
+    assert lateness(results) < 45
+    assert w.engine.busiest_window(60) <= 60
+
+
+@virtual_time
+async def test_flows_that_need_no_request_leave_room_for_others(world):
+    """Numbers that are held for long after their SMS keep nobody from buying."""
+
+    async def slow(live) -> None:
+        await live.wait_for_sms()
+        await asyncio.sleep(600)
+
+    async with world(rate_limit=LIMIT, limit="60/60s", manager={"max_in_flight": 100}) as w:
+        began = asyncio.get_running_loop().time()
+        async for result in w.manager.run(["whatsapp"] * 60, flow=slow):
+            assert result.ok
+        assert asyncio.get_running_loop().time() - began < 600 + 300
+
+
+@virtual_time
+async def test_a_wait_without_answers_teaches_nothing(world):
+    """Where no status could be read, it is not known that no SMS came."""
+    async with world(sms_delay="fixed:5", faults="status:server_error") as w:
+        law = w.manager._parts.market._delays.law("whatsapp", "us")
+        result = await w.manager.verify("whatsapp", "us")
+        assert result.outcome is not Outcome.COMPLETED
+        later = w.manager._parts.market._delays.law("whatsapp", "us")
+        assert later.survival(120.0) == pytest.approx(law.survival(120.0))
 
 
 @virtual_time
