@@ -47,7 +47,7 @@ async def test_a_kill_at_each_write_costs_nothing(
 
 
 @pytest.mark.parametrize(
-    ("kind", "kills"), [("sqlite", 195), ("postgresql", 135)], ids=["sqlite", "postgresql"]
+    ("kind", "kills"), [("sqlite", 180), ("postgresql", 120)], ids=["sqlite", "postgresql"]
 )
 async def test_kills_at_random_cost_nothing(
     crew: Crew, kind: str, kills: int, seed: int, request: pytest.FixtureRequest

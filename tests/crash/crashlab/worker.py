@@ -75,7 +75,7 @@ class Job:
     database: str
     seed: int = 0
     lease: float = 0.5
-    at_once: int = 8
+    at_once: int = 5
     limit: int | None = None
     quota: int = 9_000
     work: bool = True
