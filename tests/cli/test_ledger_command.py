@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
@@ -81,10 +82,10 @@ def read(path: Path | str, intent_id: str) -> LedgerEntry:
     return found
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    """Return a ledger file with a purchase in every state."""
-    path = tmp_path / "ledger.db"
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Fill a ledger file once, with a purchase in every state."""
+    path = tmp_path_factory.mktemp("filled") / "ledger.db"
     sms = Sms(code=CODE, full_text=TEXT, received_at=NOW)
     entries = [
         entry(
@@ -97,6 +98,12 @@ def ledger(tmp_path: Path) -> Path:
     ]
     write(path, *entries)
     return path
+
+
+@pytest.fixture
+def ledger(filled: Path, tmp_path: Path) -> Path:
+    """Return a ledger file of the test's own, with a purchase in every state."""
+    return Path(shutil.copy2(filled, tmp_path / "ledger.db"))
 
 
 # list --------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import stat
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -49,10 +50,18 @@ def entries() -> list[LedgerEntry]:
     return made
 
 
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[LedgerEntry]]:
+    """Fill a ledger once, and return its file and what is in it."""
+    path = tmp_path_factory.mktemp("filled") / "ledger.db"
+    return path, fill(str(path))
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> list[LedgerEntry]:
-    """Fill ``ledger.db``, and return what is in it."""
-    return fill(str(tmp_path / "ledger.db"))
+def ledger(filled: tuple[Path, list[LedgerEntry]], tmp_path: Path) -> list[LedgerEntry]:
+    """Return what is in ``ledger.db``, the test's own."""
+    shutil.copy2(filled[0], tmp_path / "ledger.db")
+    return filled[1]
 
 
 def fill(database: str) -> list[LedgerEntry]:
