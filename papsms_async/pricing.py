@@ -11,6 +11,14 @@ While purchases wait in line, a permit that is not spent on a poll buys, so the 
 line loses by waiting, at most a level at which an activation costs few polls: the *bulk price*.
 Lines are long in bulk and the level is what counts; in the tail the price falls by itself.
 
+Nor may all permits go to purchases for long, as they would while nothing in flight is worth a look
+(a high price, or a law that is not known yet): what was bought then wants its last look, and its
+finish, within one more timeout, which is twice what the quota gives, and a third of those looks
+come too late. So bulk buys only while there is `Quote.room`: a little more than would be in flight
+for ever. A lower bound than one and a half times that costs completions (8 seeds, "balanced": 1.5:
+15.3 a minute at 14.3 s, 1.2: 15.0 at 13.6, none: 15.5 at 15.5); with twice as much some seeds still
+lose SMS.
+
 How high the level is depends on what is wanted, the `Objective`: SMS seen soon, or many
 completions. The frontier between the two is flat in the middle, where "balanced" is.
 
