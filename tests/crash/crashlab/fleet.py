@@ -30,6 +30,7 @@ from crashlab.judgement import (
 )
 from crashlab.service import Finish, WatchedEngine, worker_name
 from crashlab.worker import Job
+from papsms_async.lifecycle import Event
 from papsms_async.sandbox.server import SandboxServer
 
 LEASE = 2.0
@@ -37,6 +38,8 @@ LEASE = 2.0
 LONGEST_LIFE = 20.0
 """Seconds in which a worker has to do what it is let to live for."""
 _MOST_WORKERS = 2000
+_UNSENT = ("CancelledError", "ManagerClosedError")
+"""Why a purchase did not leave, where that was not for the lease."""
 
 
 async def fleet(
@@ -162,7 +165,16 @@ class Awakening:
 
     def bought_in_vain(self) -> int:
         """Return how many purchases of intents that it had lost it sent all the same."""
-        return self.purchases - (len(self.after.entries) - len(self.before.entries))
+        known = {entry.intent_id for entry in self.before.entries}
+        new = [entry.intent_id for entry in self.after.entries if entry.intent_id not in known]
+        return self.purchases - sum(self._was_sent(intent_id) for intent_id in new)
+
+    def _was_sent(self, intent_id: str) -> bool:
+        """Return whether an intent came to be a request: its caller may have gone before."""
+        return not any(
+            line.event == Event.REFUSED and line.reason in _UNSENT
+            for line in self.after.histories[intent_id]
+        )
 
 
 async def stop_past_lease(
