@@ -83,11 +83,11 @@ async def test_flows_that_need_no_request_leave_room_for_others(world):
 async def test_a_wait_without_answers_teaches_nothing(world):
     """Where no status could be read, it is not known that no SMS came."""
     async with world(sms_delay="fixed:5", faults="status:server_error") as w:
-        law = w.manager._parts.market._delays.law("whatsapp", "us")
+        delays = w.manager._parts.poller.times.delays
+        law = delays.law("whatsapp", "us")
         result = await w.manager.verify("whatsapp", "us")
         assert result.outcome is not Outcome.COMPLETED
-        later = w.manager._parts.market._delays.law("whatsapp", "us")
-        assert later.survival(120.0) == pytest.approx(law.survival(120.0))
+        assert delays.law("whatsapp", "us").survival(120.0) == pytest.approx(law.survival(120.0))
 
 
 @virtual_time

@@ -19,6 +19,7 @@ PARTS = 10
 """The lifecycles are spread over so many tests, so that a failure is seen early."""
 WORLDS_FOR_A_MUTANT = 150
 SEEDS = range(40, 65)
+"""Of worlds that are made twice, in two processes."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))

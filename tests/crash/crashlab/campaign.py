@@ -164,7 +164,6 @@ async def campaign(
         What was done and found; it ends with the first episode that has a problem.
     """
     tally = Tally() if tally is None else tally
-
     running = 0
 
     async def lane() -> None:

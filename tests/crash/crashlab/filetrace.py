@@ -73,20 +73,8 @@ class TraceError(Exception):
 def command(output: Path) -> list[str]:
     """Return the beginning of a command line that traces what follows it."""
     # Only the traced calls stop the process, where the kernel filters them.
-    calls = f"trace={CALLS}"
-    return [
-        "strace",
-        "-f",
-        "--seccomp-bpf",
-        "-y",
-        "-xx",
-        "-s",
-        "8388608",
-        "-e",
-        calls,
-        "-o",
-        f"{output}",
-    ]
+    options = f"-f --seccomp-bpf -y -xx -s 8388608 -e trace={CALLS}"
+    return ["strace", *options.split(), "-o", f"{output}"]
 
 
 def read_trace(lines: Iterable[str], directory: Path, acks: Path) -> Iterator[Step]:
