@@ -16,6 +16,7 @@ import random
 from functools import partial
 
 import anyio
+import attrs
 
 from papsms_async.decisions import DecisionKind
 from papsms_async.dispatcher import Dispatcher, Rank
@@ -44,6 +45,19 @@ EARLY_PAUSE = 10.0
 """First pause, in seconds, after "too early to cancel" where the service names none."""
 LONGEST_PAUSE = 180.0
 """Seconds that no pause between two tries goes above; many that fail must not use up the limit."""
+
+
+@attrs.frozen
+class Pause:
+    """How long to wait before another try.
+
+    Attributes:
+        seconds: In all.
+        asked: Of these, what the service wants to be left alone for: kept to at closing as well.
+    """
+
+    seconds: float = 0.0
+    asked: float = 0.0
 
 
 class ReleaseDesk:
@@ -104,7 +118,7 @@ class ReleaseDesk:
                         activation=tracked.entry.activation,
                         detail=tracked.entry.reason,
                     )
-                    await self._pause(pause)
+                    await self._wait(pause)
         except asyncio.CancelledError:
             # The manager's time is over: it stays owed, until a recovery pays it.
             cut = True
@@ -121,7 +135,7 @@ class ReleaseDesk:
             # Nobody need wait for it any longer, whether it is finished or driven elsewhere.
             tracked.settled.set()
 
-    async def _next_try(self, tracked: Tracked, failures: int) -> tuple[tuple[Effect, ...], float]:
+    async def _next_try(self, tracked: Tracked, failures: int) -> tuple[tuple[Effect, ...], Pause]:
         """Send what is owed, or write what the ledger lacks; whatever fails is tried again."""
         backoff = self._backoff(failures)
         try:
@@ -131,7 +145,7 @@ class ReleaseDesk:
         except (LedgerConflictError, IllegalEventError):
             raise
         except LedgerError:
-            return (Effect.RETRY_FINISH,), backoff
+            return (Effect.RETRY_FINISH,), Pause(backoff)
         except Exception as error:
             # A defect must not make a debt forgotten.
             _log.error(
@@ -139,23 +153,24 @@ class ReleaseDesk:
                 tracked.entry.activation_id,
                 type(error).__name__,
             )
-            return (Effect.RETRY_FINISH,), backoff
-        return (), 0.0
+            return (Effect.RETRY_FINISH,), Pause(backoff)
+        return (), Pause()
 
     def _backoff(self, failures: int) -> float:
         # The exponent is bounded: after a thousand failures the power would overflow.
         ceiling = min(LONGEST_PAUSE, 2.0 ** min(failures, 20))
         return ceiling * (0.5 + self._rng.random() / 2)
 
-    async def _pause(self, seconds: float) -> None:
-        """Sleep, but at closing no longer than a moment."""
-        with anyio.move_on_after(seconds):
+    async def _wait(self, pause: Pause) -> None:
+        """Sleep, but at closing no longer than a moment, or than the service asked for."""
+        with anyio.move_on_after(pause.seconds):
+            begun = anyio.current_time()
             await self._hurry.wait()
-            await anyio.sleep(1.0)
+            await anyio.sleep(max(1.0, begun + pause.asked - anyio.current_time()))
 
     async def attempt(
         self, tracked: Tracked, failures: int = 0
-    ) -> tuple[tuple[Effect, ...], float]:
+    ) -> tuple[tuple[Effect, ...], Pause]:
         """Send the finish once.
 
         Args:
@@ -163,7 +178,7 @@ class ReleaseDesk:
             failures: How often it failed before.
 
         Returns:
-            The effects of the answer, and the seconds to pause before another try if it takes one.
+            The effects of the answer, and the pause before another try if it takes one.
 
         Raises:
             LedgerConflictError: Another process drives it.
@@ -187,26 +202,26 @@ class ReleaseDesk:
                 last_check=tracked.check_ours,
             )
         except AlreadyFinishedError:
-            return await tracked.apply(Event.ALREADY_FINISHED), 0.0
+            return await tracked.apply(Event.ALREADY_FINISHED), Pause()
         except ActivationNotFoundError as error:
-            return await self._not_found(tracked, error), backoff
+            return await self._not_found(tracked, error), Pause(backoff)
         except EarlyCancelError as error:
             if status is FinishStatus.CANCELLED:
-                pause = error.retry_after or min(
-                    LONGEST_PAUSE, EARLY_PAUSE * 1.5 ** min(failures, 20)
-                )
-                return await tracked.apply(Event.TOO_EARLY, reason="too early to cancel"), pause
-            return await self._failed(tracked, error), backoff
+                asked = error.retry_after or 0.0
+                pause = asked or min(LONGEST_PAUSE, EARLY_PAUSE * 1.5 ** min(failures, 20))
+                effects = await tracked.apply(Event.TOO_EARLY, reason="too early to cancel")
+                return effects, Pause(pause, asked)
+            return await self._failed(tracked, error), Pause(backoff)
         except CannotCancelError:
             if status is FinishStatus.CANCELLED:
                 await tracked.apply(Event.CANNOT_CANCEL, reason="can't be cancelled")
-            return await self._reread(tracked, activation_id), backoff
+            return await self._reread(tracked, activation_id), Pause(backoff)
         except LedgerConflictError:
             raise
         except PapSMSError as error:
-            pause = backoff if error.retry_after is None else max(backoff, error.retry_after)
-            return await self._failed(tracked, error), min(pause, LONGEST_PAUSE)
-        return await tracked.apply(Event.FINISHED), 0.0
+            asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
+            return await self._failed(tracked, error), Pause(max(backoff, asked), asked)
+        return await tracked.apply(Event.FINISHED), Pause()
 
     async def _failed(self, tracked: Tracked, error: PapSMSError) -> tuple[Effect, ...]:
         _log.info(

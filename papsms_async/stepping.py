@@ -118,7 +118,7 @@ class Stepper:
 
     async def _finish(self, tracked: Tracked) -> float:
         _, pause = await self._desk.attempt(tracked)
-        return pause
+        return pause.seconds
 
     async def _poll(self, tracked: Tracked) -> float:
         # Nothing moves a waiting purchase but the purchase itself: that was when it was bought.

@@ -105,6 +105,37 @@ async def test_what_is_owed_at_a_bounded_close_is_named_and_stays_owed(world, ca
 
 
 @virtual_time
+async def test_closing_leaves_the_service_alone_for_as_long_as_it_asked(world, settled):
+    """Pauses are short at closing, but not where they would end before a ban does.
+
+    Each try in vain is one more line of the ledger's history.
+    """
+    async with world(faults="finish:rate_limited=400#1") as w:
+        async with w.manager.activate("test-instant") as activation:
+            await activation.wait_for_sms()
+        start = asyncio.get_running_loop().time()
+        await w.manager.aclose(drain_timeout=1000)
+        assert 400 <= asyncio.get_running_loop().time() - start <= 410
+        history = await w.manager.ledger.history(activation.intent_id)
+        assert [line.event for line in history].count("finish_failed") <= 3
+        assert w.routes().count("finish") == 2
+    settled(w.engine)
+
+
+@virtual_time
+async def test_closing_makes_pauses_short_that_nobody_asked_for(world, settled):
+    """A service that is back is told at once, however long the pauses had grown."""
+    async with world(faults="finish:server_error#1-10") as w:
+        async with w.manager.activate("test-instant") as activation:
+            await activation.wait_for_sms()
+        await asyncio.sleep(240)
+        start = asyncio.get_running_loop().time()
+        await w.manager.aclose()
+        assert asyncio.get_running_loop().time() - start <= 10
+    settled(w.engine)
+
+
+@virtual_time
 async def test_finish_outlasts_a_night_of_failures(world, settled):
     """A finish that failed more than a thousand times is still tried again, every few minutes."""
     async with world(faults="finish:server_error#1-1100") as w:
