@@ -176,12 +176,12 @@ async def compare(rounds: int, requests: int, at_once: int) -> dict[str, float]:
         everyone = {name: calls for name, calls in found.items() if calls is not None}
         for kind, act in KINDS.items():
             taken: dict[str, list[tuple[float, float]]] = {name: [] for name in everyone}
+            print(f"\n{kind}, {at_once} at once, {rounds} rounds of {requests} requests", flush=True)
             for number in range(rounds + 1):
                 for name, calls in everyone.items():
                     took = await run_round(calls, act, requests, at_once)
                     if number:  # the first is the warm-up
                         taken[name].append(took)
-            print(f"\n{kind}, {at_once} at once, {rounds} rounds of {requests} requests")
             print(f"{'':<32}{'requests/s':>12}{'ratio':>8}{'processor':>15}{'ratio':>8}")
             base = taken[likewise]
             for name, rows in taken.items():
@@ -190,7 +190,10 @@ async def compare(rounds: int, requests: int, at_once: int) -> dict[str, float]:
                 pairs = list(zip(base, rows, strict=True))
                 ratio = statistics.median(b[0] / r[0] for b, r in pairs)
                 spent = statistics.median(b[1] / r[1] for b, r in pairs)
-                print(f"{name:<32}{1e6 / wall:12.0f}{ratio:8.2f}{processor:12.0f} us{spent:8.2f}")
+                print(
+                    f"{name:<32}{1e6 / wall:12.0f}{ratio:8.2f}{processor:12.0f} us{spent:8.2f}",
+                    flush=True,
+                )
             ratios[f"{kind}, {at_once} at once"] = ratio
     return ratios
 

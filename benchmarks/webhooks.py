@@ -196,8 +196,14 @@ async def answers(databases: dict[str, str | None], rounds: int, rate: float) ->
             ):
                 if value is not None:
                     found.setdefault((name, kind), []).append(value)
+            print(
+                f"round {turn}, {name}: one write {single:.1f} ms,"
+                f" {rate:g}/s p99 {percentile(steady, 0.99):.1f} ms, {used:.2f} ms of processor",
+                flush=True,
+            )
     here.send(None)
     process.join()
+    print()
     print(
         f"{'ledger':<12}{'one write':>11}{f'{rate:g}/s p50':>12}{f'{rate:g}/s p99':>12}"
         f"{'p99/write':>11}{'processor':>11}{'200 at once p99':>17}"
@@ -281,7 +287,8 @@ async def thousand(trust: Any, database: str | None) -> None:
     print(
         f"{trust:<9}{requests / COUNT:>10.3f}{wrong:>8}{outcomes['completed']:>11}"
         f"{outcomes['timed_out']:>11}{percentile(answered, 0.5):>10.1f} ms"
-        f"{percentile(answered, 0.99):>9.1f} ms{took:>8.0f} s"
+        f"{percentile(answered, 0.99):>9.1f} ms{took:>8.0f} s",
+        flush=True,
     )
     print(
         f"         posts: {', '.join(f'{kind} {count}' for kind, count in sorted(kinds.items()))}"

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import aiohttp
@@ -151,7 +151,19 @@ class AiohttpTransport:
         )
         CURRENT.set(attempt)
         try:
-            return await self._exchange(request, key, attempt, self._limits(timeout))
+            if request.body is None:
+                # As few coroutines as will do around what is asked most often: each costs
+                # hundredths of what a whole request does.
+                response = await self._ask(request, key, attempt, self._limits(timeout))
+            else:
+                response = await self._ask_with(
+                    request.body, request, key, attempt, self._limits(timeout)
+                )
+            try:
+                attempt.assume_sent()
+                return await self._read(response)
+            finally:
+                response.release()
         except TransportError:
             raise
         except Exception as error:
@@ -175,42 +187,54 @@ class AiohttpTransport:
             )
         return self._timeout
 
-    async def _exchange(
-        self, request: WireRequest, key: str, attempt: Attempt, timeout: aiohttp.ClientTimeout
-    ) -> WireAnswer:
-        session = self._session(attempt.fresh)
-        url = self._url.with_path(f"{self._path}{request.path}", encoded=True)
+    def _ask(
+        self,
+        request: WireRequest,
+        key: str,
+        attempt: Attempt,
+        timeout: aiohttp.ClientTimeout,
+        data: Body | None = None,
+    ) -> Awaitable[aiohttp.ClientResponse]:
+        """Return what makes the request once it is awaited."""
+        return self._session(attempt.fresh).request(
+            request.method,
+            self._url.with_path(f"{self._path}{request.path}", encoded=True),
+            data=data,
+            headers=headers_for(request, key, self._common),
+            allow_redirects=False,
+            raise_for_status=False,
+            auto_decompress=False,
+            proxy=self._proxy,
+            timeout=timeout,
+            trace_request_ctx=attempt,
+        )
+
+    async def _ask_with(
+        self,
+        body: bytes,
+        request: WireRequest,
+        key: str,
+        attempt: Attempt,
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
         while True:
             try:
-                response = await session.request(
-                    request.method,
-                    url,
-                    data=None if request.body is None else Body(request.body, attempt),
-                    headers=headers_for(request, key, self._common),
-                    allow_redirects=False,
-                    raise_for_status=False,
-                    auto_decompress=False,
-                    proxy=self._proxy,
-                    timeout=timeout,
-                    trace_request_ctx=attempt,
-                )
+                return await self._ask(request, key, attempt, timeout, Body(body, attempt))
             except PooledConnectionError:
                 continue  # aiohttp has closed it; sooner or later it makes a new one
-            try:
-                attempt.assume_sent()
-                return await self._read(response)
-            finally:
-                response.release()
 
     async def _read(self, response: aiohttp.ClientResponse) -> WireAnswer:
         # A body that is not read to its end is not waited for: aiohttp closes its connection.
-        body = bytearray()
+        pieces: list[bytes] = []
+        size = 0
         defect = None
+        content = response.content
         try:
-            content = response.content
             while not content.at_eof():
-                body += await content.readany()
-                if len(body) > self._max_answer_bytes:
+                piece = await content.readany()
+                pieces.append(piece)
+                size += len(piece)
+                if size > self._max_answer_bytes:
                     defect = Defect.TOO_LARGE
                     break
         except TimeoutError:  # an OSError, too
@@ -218,12 +242,14 @@ class AiohttpTransport:
         except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
             # The head is there: its status may tell, and an id may be read from what came.
             defect = Defect.LOST
-        whole = bytes(body[: self._max_answer_bytes])
-        encoding = response.headers.get("Content-Encoding", "").strip().lower()
-        if encoding not in ("", "identity"):
-            whole, broken = inflate(whole, encoding, self._max_answer_bytes)
-            defect = defect or broken
-        return WireAnswer(response.status, response.headers, whole, defect)
+        body = b"".join(pieces)[: self._max_answer_bytes]
+        encoding = response.headers.get("Content-Encoding")
+        if encoding is not None:
+            encoding = encoding.strip().lower()
+            if encoding not in ("", "identity"):
+                body, broken = inflate(body, encoding, self._max_answer_bytes)
+                defect = defect or broken
+        return WireAnswer(response.status, response.headers, body, defect)
 
     def _session(self, fresh: bool) -> aiohttp.ClientSession:
         """Return the session to use; own sessions are made in the loop that they are used in."""
