@@ -47,11 +47,13 @@ class Writer(Generic[W]):
     Args:
         commit: Carries out writes in one transaction; returns the value or the exception of each,
             and does not raise.
-        most: How many writes share a transaction at most.
+        most: How many writes share a transaction at most. What goes first, as a webhook does, waits
+            for the transaction under way: many in it would let it wait long, while those above a
+            dozen make each of them hardly cheaper.
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[W]], Awaitable[list[Any]]], *, most: int = 200
+        self, commit: Callable[[Sequence[W]], Awaitable[list[Any]]], *, most: int = 20
     ) -> None:
         self._commit = commit
         self._most = most
