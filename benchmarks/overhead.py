@@ -176,7 +176,9 @@ async def compare(rounds: int, requests: int, at_once: int) -> dict[str, float]:
         everyone = {name: calls for name, calls in found.items() if calls is not None}
         for kind, act in KINDS.items():
             taken: dict[str, list[tuple[float, float]]] = {name: [] for name in everyone}
-            print(f"\n{kind}, {at_once} at once, {rounds} rounds of {requests} requests", flush=True)
+            print(
+                f"\n{kind}, {at_once} at once, {rounds} rounds of {requests} requests", flush=True
+            )
             for number in range(rounds + 1):
                 for name, calls in everyone.items():
                     took = await run_round(calls, act, requests, at_once)

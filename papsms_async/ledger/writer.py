@@ -47,16 +47,22 @@ class Writer(Generic[W]):
     Args:
         commit: Carries out writes in one transaction; returns the value or the exception of each,
             and does not raise.
-        most: How many writes share a transaction at most. What goes first, as a webhook does, waits
-            for the transaction under way: many in it would let it wait long, while those above a
-            dozen make each of them hardly cheaper.
+        most: How many writes share a transaction at most.
+        few: The same from the first write on that somebody outside waits for, as the sender of a
+            webhook does. It waits for the transaction under way as well, so none may take long,
+            though each of few writes costs a little more than one of many.
     """
 
     def __init__(
-        self, commit: Callable[[Sequence[W]], Awaitable[list[Any]]], *, most: int = 20
+        self,
+        commit: Callable[[Sequence[W]], Awaitable[list[Any]]],
+        *,
+        most: int = 200,
+        few: int = 20,
     ) -> None:
         self._commit = commit
         self._most = most
+        self._few = few
         self._waiting: deque[tuple[str, W, asyncio.Future[Any]]] = deque()
         self._task: asyncio.Task[None] | None = None
 
@@ -74,6 +80,7 @@ class Writer(Generic[W]):
         future: asyncio.Future[Any] = loop.create_future()
         if first:
             self._waiting.appendleft((entry, write, future))
+            self._most = min(self._most, self._few)
         else:
             self._waiting.append((entry, write, future))
         if self._task is None:
