@@ -74,6 +74,8 @@ async def fleet(
                     seed=rng.getrandbits(32),
                     lease=LEASE,
                     at_once=16,
+                    # So many that none waits for a permit: it would be polled only more often.
+                    quota=18_000,
                     work=work,
                     acks=f"{directory}/{count}",
                 )
