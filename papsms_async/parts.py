@@ -101,7 +101,7 @@ class Parts:
         self.market.line = self._line
         self.desk.market = self.market
         times = PollTimes(delays, self.market, early_cancel)
-        self.poller = Poller(dispatcher, self.tasks, shared, times=times)
+        self.poller = Poller(dispatcher, self.tasks, shared, times=times, supply=supply)
         self.repricing = Repricing(self.poller, self.market, client.quota, supply=supply)
         self.poller.on_watch = self.repricing.begin
         self.purchasing.places.on_change = self.repricing.line_changed

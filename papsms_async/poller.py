@@ -47,7 +47,7 @@ from papsms_async.observing import Observer
 from papsms_async.poll_times import PollTimes
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
-from papsms_async.watch import EPSILON, Waiting, Watch
+from papsms_async.watch import EPSILON, Waiting, Watch, grace_of
 
 _log = logging.getLogger("papsms_async")
 
@@ -63,6 +63,7 @@ class Poller:
         tasks: Owns the tasks that polls run in.
         shared: What the manager's parts share.
         times: Knows the ages of polls.
+        supply: Permits a second.
 
     Attributes:
         agenda: Who is polled when.
@@ -70,9 +71,16 @@ class Poller:
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, tasks: OwnedTasks, shared: Shared, *, times: PollTimes
+        self,
+        dispatcher: Dispatcher,
+        tasks: OwnedTasks,
+        shared: Shared,
+        *,
+        times: PollTimes,
+        supply: float,
     ) -> None:
         self.times = times
+        self._supply = supply
         self.agenda = Agenda(tasks, times, self._poll)
         self.on_watch: Callable[[], None] = lambda: None
         self._dispatcher = dispatcher
@@ -109,7 +117,8 @@ class Poller:
         # A number can't be bought expired: such an instant is a wrong clock, theirs or ours.
         if tracked.activation.expires_at > purchased:
             timeout = max(EPSILON, min(timeout, left))
-        watch = Watch(tracked, asyncio.get_running_loop().time(), timeout)
+        now = asyncio.get_running_loop().time()
+        watch = Watch(tracked, now, timeout, grace_of(timeout, self._supply))
         self.agenda.add(watch)
         self._publish(EventKind.WAITING_FOR_SMS, tracked)
         self.on_watch()

@@ -73,11 +73,12 @@ SPARE_PLACES = 1.05
 clusters, and a permit that finds no free place is lost."""
 
 ROOM = 1.5
-LEAST_ROOM = 8.0
 """With purchases in line, so many times as many activations may wait for their SMS as the quota
-could serve for ever, and at least so many. If all permits went to purchases, none would be left for
-what these need later, all at about the same time; those that lie idle instead find SMS early, which
-is how a new law is learned."""
+could serve for ever. If all permits went to purchases, none would be left for what these need
+later. Permits that lie idle instead find SMS early, which is how a new law is learned."""
+LEAST_ROOM = 8.0
+"""At least so many may wait, however small the limit: an estimate for fewer is too coarse. Their
+last looks may come late there, and are waited for (`papsms_async.watch.GRACE_PERMITS`)."""
 
 HORIZON = 45.0
 HORIZON_SHARE = 0.375

@@ -52,12 +52,13 @@ class Pause:
     """How long to wait before another try.
 
     Attributes:
-        seconds: In all.
-        asked: Of these, what the service wants to be left alone for: kept to at closing as well.
+        seconds: How long, as a rule.
+        at_closing: How long when the manager closes, which is in a hurry: no longer than a moment,
+            unless a try before would be in vain.
     """
 
     seconds: float = 0.0
-    asked: float = 0.0
+    at_closing: float = 1.0
 
 
 class ReleaseDesk:
@@ -92,7 +93,7 @@ class ReleaseDesk:
         return tuple(self._owed.values())
 
     def hurry(self) -> None:
-        """From now on finishes go before everything else, and pauses are short: it is closing."""
+        """It is closing: finishes go before everything else, and pauses are cut short."""
         self._hurry.set()
 
     def owe(self, tracked: Tracked) -> None:
@@ -162,11 +163,11 @@ class ReleaseDesk:
         return ceiling * (0.5 + self._rng.random() / 2)
 
     async def _wait(self, pause: Pause) -> None:
-        """Sleep, but at closing no longer than a moment, or than the service asked for."""
+        """Sleep; a pause in which closing begins is cut short, too."""
         with anyio.move_on_after(pause.seconds):
             begun = anyio.current_time()
             await self._hurry.wait()
-            await anyio.sleep(max(1.0, begun + pause.asked - anyio.current_time()))
+            await anyio.sleep(max(1.0, begun + pause.at_closing - anyio.current_time()))
 
     async def attempt(
         self, tracked: Tracked, failures: int = 0
@@ -204,41 +205,44 @@ class ReleaseDesk:
         except AlreadyFinishedError:
             return await tracked.apply(Event.ALREADY_FINISHED), Pause()
         except ActivationNotFoundError as error:
-            return await self._not_found(tracked, error), Pause(backoff)
+            return await self._not_found(tracked, error, backoff)
         except EarlyCancelError as error:
             if status is FinishStatus.CANCELLED:
-                asked = error.retry_after or 0.0
-                pause = asked or min(LONGEST_PAUSE, EARLY_PAUSE * 1.5 ** min(failures, 20))
                 effects = await tracked.apply(Event.TOO_EARLY, reason="too early to cancel")
-                return effects, Pause(pause, asked)
-            return await self._failed(tracked, error), Pause(backoff)
+                return effects, early_pause(error, failures)
+            return await self._failed(tracked, error, backoff)
         except CannotCancelError:
             if status is FinishStatus.CANCELLED:
                 await tracked.apply(Event.CANNOT_CANCEL, reason="can't be cancelled")
-            return await self._reread(tracked, activation_id), Pause(backoff)
+            return await self._reread(tracked, activation_id, backoff)
         except LedgerConflictError:
             raise
         except PapSMSError as error:
-            asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
-            return await self._failed(tracked, error), Pause(max(backoff, asked), asked)
+            return await self._failed(tracked, error, backoff)
         return await tracked.apply(Event.FINISHED), Pause()
 
-    async def _failed(self, tracked: Tracked, error: PapSMSError) -> tuple[Effect, ...]:
+    async def _failed(
+        self, tracked: Tracked, error: PapSMSError, backoff: float
+    ) -> tuple[tuple[Effect, ...], Pause]:
         _log.info(
             "finishing activation %s failed (%s)",
             tracked.entry.activation_id,
             type(error).__name__,
         )
-        return await tracked.apply(Event.FINISH_FAILED, reason=type(error).__name__)
+        effects = await tracked.apply(Event.FINISH_FAILED, reason=type(error).__name__)
+        asked = min(error.retry_after or 0.0, LONGEST_PAUSE)
+        return effects, Pause(max(backoff, asked), asked)
 
     async def _not_found(
-        self, tracked: Tracked, error: ActivationNotFoundError
-    ) -> tuple[Effect, ...]:
+        self, tracked: Tracked, error: ActivationNotFoundError, backoff: float
+    ) -> tuple[tuple[Effect, ...], Pause]:
         if not tracked.is_gone(error):
-            return await self._failed(tracked, error)
-        return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__)
+            return await self._failed(tracked, error, backoff)
+        return await tracked.apply(Event.NOT_FOUND, reason=type(error).__name__), Pause()
 
-    async def _reread(self, tracked: Tracked, activation_id: str) -> tuple[Effect, ...]:
+    async def _reread(
+        self, tracked: Tracked, activation_id: str, backoff: float
+    ) -> tuple[tuple[Effect, ...], Pause]:
         """Ask what became of an activation that can't be cancelled."""
         try:
             status: ActivationStatus = await self._dispatcher.call(
@@ -248,19 +252,19 @@ class ReleaseDesk:
                 granted=partial(tracked.granted, DecisionKind.FINISH),
             )
         except ActivationNotFoundError as error:
-            return await self._not_found(tracked, error)
+            return await self._not_found(tracked, error, backoff)
         except PapSMSError as error:
-            return await self._failed(tracked, error)
+            return await self._failed(tracked, error, backoff)
+        again = Pause(backoff)
         if status.sms is not None or status.status == Status.RECEIVED:
             if tracked.state is State.COMPLETING:
-                return await tracked.apply(Event.FINISH_FAILED, reason="refused")
+                return await tracked.apply(Event.FINISH_FAILED, reason="refused"), again
             changes = {} if status.sms is None else {"sms": status.sms}
-            return await tracked.apply(Event.SMS, reason="an SMS came first", **changes)
+            return await tracked.apply(Event.SMS, reason="an SMS came first", **changes), again
         if status.is_over:
-            return await tracked.apply(
-                SERVICE_END[Status(status.status)], reason="seen in its status"
-            )
-        return await tracked.apply(Event.FINISH_FAILED, reason="refused for now")
+            end = SERVICE_END[Status(status.status)]
+            return await tracked.apply(end, reason="seen in its status"), Pause()
+        return await tracked.apply(Event.FINISH_FAILED, reason="refused for now"), again
 
     def _patience(self, tracked: Tracked) -> float:
         """Seconds that this finish may wait for its permit."""
@@ -269,3 +273,12 @@ class ReleaseDesk:
             return 0.0
         left = (expires_at - self._shared.clock()).total_seconds()
         return min(PATIENCE, max(0.0, left - 10.0)) if left > 0 else PATIENCE
+
+
+def early_pause(error: EarlyCancelError, failures: int) -> Pause:
+    """Return the pause until a number may be cancelled: what the service said, or a guess."""
+    if error.retry_after:
+        asked = min(error.retry_after, LONGEST_PAUSE)
+        return Pause(asked, asked)
+    guess = min(LONGEST_PAUSE, EARLY_PAUSE * 1.5 ** min(failures, 20))
+    return Pause(guess, min(guess, EARLY_PAUSE))

@@ -18,6 +18,9 @@ from papsms_async.tracking import Tracked
 
 GRACE_SHARE = 0.1
 """Share of the timeout for which the last poll is repeated while the service can't be reached."""
+GRACE_PERMITS = 6.0
+"""Permits for which the last poll may stand in line: under a small limit each takes many seconds,
+and a number whose last poll is not made may have been used, which costs its price."""
 EPSILON = 1e-6
 """Seconds that are no time at all."""
 
@@ -81,6 +84,7 @@ class Watch:
         tracked: The purchase.
         start: Loop time at which the wait began; ages count from there.
         timeout: Seconds after which it ends, after a last poll.
+        grace: Seconds after the timeout in which the last poll may still be answered.
 
     Attributes:
         last: Age of the last poll that found no SMS, 0 if there was none.
@@ -97,6 +101,7 @@ class Watch:
     __slots__ = (
         "alarm",
         "failures",
+        "grace",
         "last",
         "last_error",
         "learned",
@@ -109,10 +114,11 @@ class Watch:
         "tracked",
     )
 
-    def __init__(self, tracked: Tracked, start: float, timeout: float) -> None:
+    def __init__(self, tracked: Tracked, start: float, timeout: float, grace: float) -> None:
         self.tracked = tracked
         self.start = start
         self.timeout = timeout
+        self.grace = grace
         self.last = 0.0
         self.learned = 0.0
         self.failures = 0
@@ -122,11 +128,6 @@ class Watch:
         self.alarm: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
         self.over = False
-
-    @property
-    def grace(self) -> float:
-        """Seconds after the timeout in which the last poll may still be answered."""
-        return max(2.0, GRACE_SHARE * self.timeout)
 
     def age(self) -> float:
         """Return its present age in seconds."""
@@ -150,3 +151,13 @@ class Watch:
         if self.alarm is not None:
             self.alarm.cancel()
             self.alarm = None
+
+
+def grace_of(timeout: float, supply: float) -> float:
+    """Return the seconds after a timeout in which the last poll may still be answered.
+
+    Args:
+        timeout: Seconds.
+        supply: Permits a second.
+    """
+    return max(2.0, GRACE_SHARE * timeout, min(timeout, GRACE_PERMITS / supply))

@@ -23,7 +23,7 @@ from papsms_async.ledger.database import Database
 from papsms_async.ledger.inbox import InboxEntry
 from papsms_async.ledger.rows import sms_columns, sms_from_row
 from papsms_async.ledger.schema import ENTRIES, WEBHOOKS
-from papsms_async.ledger.webhook_rows import write_webhooks
+from papsms_async.ledger.webhook_rows import MOST_TOLD, write_webhooks
 from papsms_async.ledger.writer import Batch, Writer
 from papsms_async.models import WebhookEvent
 
@@ -47,7 +47,7 @@ class SqlInbox:
     def __init__(self, database: Database, *, store_codes: bool = True) -> None:
         self._database = database
         self._store_codes = store_codes
-        self._writer: Writer[_Row] = Writer(self._insert)
+        self._writer: Writer[_Row] = Writer(self._insert, most=MOST_TOLD)
         # Other processes are told of what is written here by this name, this one knows it already.
         self._name = uuid.uuid4().hex[:12]
         self._known = _Known()

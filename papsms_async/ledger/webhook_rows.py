@@ -33,6 +33,10 @@ _COLUMNS = tuple(found for found in WEBHOOKS.c if found.name != "seq")
 _RETURNED = ("seq", "copies", "activation_id", "digest")
 _AUTHOR = "told_by"
 
+MOST_TOLD = 200
+"""Rows that are written together at most: the message about them may have 8,000 bytes, and their
+numbers up to 19 digits each."""
+
 CHANNEL = "'papsms_' || md5(coalesce(current_schema(), ''))"
 """Where processes tell each other of rows, in SQL; a database may hold several ledgers."""
 
@@ -44,7 +48,8 @@ def write_webhooks(
 
     Args:
         connection: In a transaction.
-        rows: Their columns but for ``seq``; at most one for an activation and digest, at most 200.
+        rows: Their columns but for ``seq``; at most one for an activation and digest, and at most
+            `MOST_TOLD` of them.
         author: A name without blanks by which other processes tell who wrote them.
 
     Returns:
@@ -69,7 +74,6 @@ def _for_postgresql() -> Any:
     source = select(*given.render_derived().c)
     new = postgresql_insert(WEBHOOKS).from_select([c.name for c in _COLUMNS], source)
     written = _counted(new).returning(*(WEBHOOKS.c[name] for name in _RETURNED)).cte("written")
-    # A message has up to 8,000 bytes, and 200 numbers of up to 19 digits are fewer.
     numbers = select(func.string_agg(cast(written.c.seq, Text), ",").label("of")).subquery()
     told = bindparam(_AUTHOR, type_=Text) + " " + numbers.c.of
     rung = select(func.pg_notify(literal_column(CHANNEL), told)).scalar_subquery()

@@ -48,9 +48,9 @@ class Writer(Generic[W]):
         commit: Carries out writes in one transaction; returns the value or the exception of each,
             and does not raise.
         most: How many writes share a transaction at most.
-        few: The same from the first write on that somebody outside waits for, as the sender of a
-            webhook does. It waits for the transaction under way as well, so none may take long,
-            though each of few writes costs a little more than one of many.
+        few: The same once a write was submitted with ``first``, from then on. Such a write waits
+            for the transaction under way, so none may take long, though one of few writes costs a
+            little more than one of many.
     """
 
     def __init__(

@@ -41,18 +41,20 @@ async def test_objectives_trade_requests_for_lateness(world):
     assert quick[1] > both[1] > many[1]
 
 
-@pytest.mark.parametrize("seed", [0, 3])
+@pytest.mark.parametrize(
+    ("requests", "count", "seed"), [(60, 300, 0), (60, 300, 3), (6, 60, 0), (6, 60, 5), (3, 30, 1)]
+)
 @virtual_time
-async def test_many_places_do_not_make_a_cohort(world, seed):
+async def test_many_places_do_not_make_a_cohort(world, requests, count, seed):
     """However many may be in flight, none is bought whose last look nobody could make in time."""
     async with world(
         seed=seed,
-        rate_limit=LIMIT,
-        limit="60/60s",
+        rate_limit=RateLimit(requests, 60),
+        limit=f"{requests}/60s",
         sms_delay="lognormal:12/0.8,never:0.08",
         manager={"objective": "throughput", "max_in_flight": 1000},
     ) as w:
-        results = [result async for result in w.manager.run(["whatsapp"] * 300)]
+        results = [result async for result in w.manager.run(["whatsapp"] * count)]
     # An SMS within the last moment may come behind the last look.
     came = [
         bought
@@ -60,8 +62,8 @@ async def test_many_places_do_not_make_a_cohort(world, seed):
         if bought.sms_at is not None and bought.sms_at <= bought.bought_at + 119
     ]
     assert sum(result.ok for result in results) >= len(came)
-    assert lateness(results) < 45
-    assert w.engine.busiest_window(60) <= 60
+    assert lateness(results) < 75
+    assert w.engine.busiest_window(60) <= requests
 
 
 @virtual_time

@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from papsms_async import Outcome, RateLimit, State
+from papsms_async import EarlyCancelError, Outcome, RateLimit, State
+from papsms_async.release import LONGEST_PAUSE, Pause, early_pause
 from papsms_async.testing import virtual_time
 
 
@@ -120,6 +121,41 @@ async def test_closing_leaves_the_service_alone_for_as_long_as_it_asked(world, s
         assert [line.event for line in history].count("finish_failed") <= 3
         assert w.routes().count("finish") == 2
     settled(w.engine)
+
+
+@pytest.mark.parametrize("owed", [1, 5])
+@virtual_time
+async def test_closing_does_not_ask_each_second_for_what_is_too_early(world, owed):
+    """A number that can't be cancelled yet takes no permit a second, and no line of history."""
+    async with world(min_cancel_age=300.0) as w:
+        held = [w.manager.activate("test-never") for _ in range(owed)]
+        for number in held:
+            await number.__aenter__()
+        await asyncio.sleep(5)
+        await w.manager.aclose(drain_timeout=90)
+        assert 1 <= w.routes().count("finish") <= 12 * owed
+        assert len(w.manager.owed) == owed
+
+
+@virtual_time
+async def test_closing_obeys_a_ban_that_a_second_look_is_told(world):
+    """Where a cancel is refused the status is read; what that answer asks for is kept to."""
+    async with world(faults="status:rate_limited=3600") as w:
+        async with w.manager.activate("test-race", sms_timeout=10):
+            await asyncio.sleep(1)
+        await w.manager.aclose(drain_timeout=60)
+        assert w.routes().count("finish") <= 3
+
+
+def test_no_pause_outlasts_its_bound():
+    """A service that names a day until a number may be cancelled is asked again in minutes."""
+    day = EarlyCancelError("too early", retry_after=86_400.0)
+    assert early_pause(day, 0) == Pause(LONGEST_PAUSE, LONGEST_PAUSE)
+    soon = EarlyCancelError("too early", retry_after=7.0)
+    assert early_pause(soon, 5) == Pause(7.0, 7.0)
+    guessed = [early_pause(EarlyCancelError("too early"), failures) for failures in (0, 3, 1000)]
+    assert 0 < guessed[0].seconds < guessed[1].seconds < guessed[2].seconds == LONGEST_PAUSE
+    assert all(1 < pause.at_closing <= pause.seconds for pause in guessed)
 
 
 @virtual_time
