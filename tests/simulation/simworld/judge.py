@@ -330,7 +330,9 @@ def _check_sms(seen: Seen) -> Iterator[str]:
             start, deadline = begun[intent_id]
             bought = seen.engine.activations[event.activation.activation_id]
             polled, tried = polls[bought.activation_id], unsent[bought.activation_id]
-            yield from _missed(bought, polled, tried, lesser, start, deadline, told.at)
+            requests, per, _ = seen.plan.limit
+            in_line = min(deadline - start, 6 * per / requests)
+            yield from _missed(bought, polled, tried, lesser, start, deadline, told.at, in_line)
 
 
 def _missed(
@@ -341,9 +343,13 @@ def _missed(
     start: float,
     deadline: float,
     ended: float,
+    in_line: float,
 ) -> Iterator[str]:
-    """Say why a wait that timed out should not have."""
-    grace = max(2.0, 0.1 * (deadline - start))
+    """Say why a wait that timed out should not have.
+
+    The last poll may stand ``in_line`` for so many seconds.
+    """
+    grace = max(2.0, 0.1 * (deadline - start), in_line)
     if ended < deadline - _SLACK:
         yield f"{bought.activation_id} timed out {deadline - ended:.3f} s early"
     if ended > deadline + 2 * grace + _SLACK:
