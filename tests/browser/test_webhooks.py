@@ -251,8 +251,13 @@ async def test_all_is_done_by_keyboard(
     await keys.type(receiver.url)
     await keys.press("Enter")
     await expect(page.locator("#webhook-change")).to_be_focused()
-    await page.locator("#webhook-faults-form select[name=kind]").focus()
-    await keys.type("overtaken")
+    kind = page.locator("#webhook-faults-form select[name=kind]")
+    await kind.focus()
+    # Not by its first letters: those count as one word only if they are typed fast enough.
+    for _ in range(await kind.locator("option").count()):
+        if await kind.input_value() == "reorder":
+            break
+        await keys.press("ArrowDown")
     for _ in range(3):
         await keys.press("Tab")
     await keys.press("Space")
