@@ -89,9 +89,13 @@ class SlidingLog:
     def admit(self, now: float) -> tuple[bool, float]:
         """Count one request; see `Limiter`."""
         recent = self._recent
-        allowed = len(recent) < self._requests or recent[0] <= now - self._per
+        allowed = len(recent) < self._requests or self._wait(now) <= 0.0
         recent.append(now)
-        return (True, 0.0) if allowed else (False, max(0.0, recent[0] + self._per - now))
+        return (True, 0.0) if allowed else (False, self._wait(now))
+
+    def _wait(self, now: float) -> float:
+        # One sum for both answers: rounded in two ways, a refusal could name no time at all.
+        return self._recent[0] + self._per - now
 
 
 class WholeSecondLog:

@@ -252,6 +252,7 @@ async def test_all_is_done_by_keyboard(
     await keys.press("Enter")
     await expect(page.locator("#webhook-change")).to_be_focused()
     kind = page.locator("#webhook-faults-form select[name=kind]")
+    await expect(kind).to_be_visible()  # once the page has heard of the URL
     await kind.focus()
     # Not by its first letters: those count as one word only if they are typed fast enough.
     for _ in range(await kind.locator("option").count()):
