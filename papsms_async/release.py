@@ -43,6 +43,8 @@ PATIENCE = 45.0
 """Seconds after which a finish goes before all else; it bounds its wait to about a minute."""
 EARLY_PAUSE = 10.0
 """First pause, in seconds, after "too early to cancel" where the service names none."""
+MOMENT = 1.0
+"""Shortest pause, in seconds, between two tries at closing."""
 LONGEST_PAUSE = 180.0
 """Seconds that no pause between two tries goes above; many that fail must not use up the limit."""
 
@@ -53,12 +55,12 @@ class Pause:
 
     Attributes:
         seconds: How long, as a rule.
-        at_closing: How long when the manager closes, which is in a hurry: no longer than a moment,
-            unless a try before would be in vain.
+        at_closing: How long when the manager closes, which is in a hurry: a moment at least, and
+            longer only where a try before would be in vain.
     """
 
     seconds: float = 0.0
-    at_closing: float = 1.0
+    at_closing: float = 0.0
 
 
 class ReleaseDesk:
@@ -167,7 +169,7 @@ class ReleaseDesk:
         with anyio.move_on_after(pause.seconds):
             begun = anyio.current_time()
             await self._hurry.wait()
-            await anyio.sleep(max(1.0, begun + pause.at_closing - anyio.current_time()))
+            await anyio.sleep(max(MOMENT, begun + pause.at_closing - anyio.current_time()))
 
     async def attempt(
         self, tracked: Tracked, failures: int = 0

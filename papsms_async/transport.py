@@ -150,15 +150,14 @@ class AiohttpTransport:
             fresh=not request.repeatable, on_sent=on_sent, has_body=request.body is not None
         )
         CURRENT.set(attempt)
+        limits = self._limits(timeout)
         try:
             if request.body is None:
                 # As few coroutines as will do around what is asked most often: each costs
                 # hundredths of what a whole request does.
-                response = await self._ask(request, key, attempt, self._limits(timeout))
+                response = await self._ask(request, key, attempt, limits)
             else:
-                response = await self._ask_with(
-                    request.body, request, key, attempt, self._limits(timeout)
-                )
+                response = await self._ask_with(request.body, request, key, attempt, limits)
             try:
                 attempt.assume_sent()
                 return await self._read(response)
@@ -243,12 +242,10 @@ class AiohttpTransport:
             # The head is there: its status may tell, and an id may be read from what came.
             defect = Defect.LOST
         body = b"".join(pieces)[: self._max_answer_bytes]
-        encoding = response.headers.get("Content-Encoding")
-        if encoding is not None:
-            encoding = encoding.strip().lower()
-            if encoding not in ("", "identity"):
-                body, broken = inflate(body, encoding, self._max_answer_bytes)
-                defect = defect or broken
+        encoding = response.headers.get("Content-Encoding", "").strip().lower()
+        if encoding not in ("", "identity"):
+            body, broken = inflate(body, encoding, self._max_answer_bytes)
+            defect = defect or broken
         return WireAnswer(response.status, response.headers, body, defect)
 
     def _session(self, fresh: bool) -> aiohttp.ClientSession:

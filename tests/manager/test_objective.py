@@ -42,10 +42,11 @@ async def test_objectives_trade_requests_for_lateness(world):
 
 
 @pytest.mark.parametrize(
-    ("requests", "count", "seed"), [(60, 300, 0), (60, 300, 3), (6, 60, 0), (6, 60, 5), (3, 30, 1)]
+    ("requests", "count", "seed", "late"),
+    [(60, 300, 0, 45), (60, 300, 3, 45), (6, 60, 0, 60), (6, 60, 5, 60), (3, 30, 1, 60)],
 )
 @virtual_time
-async def test_many_places_do_not_make_a_cohort(world, requests, count, seed):
+async def test_many_places_do_not_make_a_cohort(world, requests, count, seed, late):
     """However many may be in flight, none is bought whose last look nobody could make in time."""
     async with world(
         seed=seed,
@@ -62,7 +63,7 @@ async def test_many_places_do_not_make_a_cohort(world, requests, count, seed):
         if bought.sms_at is not None and bought.sms_at <= bought.bought_at + 119
     ]
     assert sum(result.ok for result in results) >= len(came)
-    assert lateness(results) < 75
+    assert lateness(results) < late
     assert w.engine.busiest_window(60) <= requests
 
 
