@@ -1,6 +1,6 @@
 """Asks once for the status of an activation that is watched: one request, and how long it may take.
 
-The request waits among all others, by the time at which it was due. However long the queue or a
+The request waits in the line of polls. However long the queue or a
 block of the key: the wait for the SMS has an end, a short grace after its timeout.
 """
 
@@ -17,6 +17,7 @@ from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import AnswerLostError, PapSMSError
 from papsms_async.models import ActivationStatus, Priority
 from papsms_async.protocol import read_status, status_request
+from papsms_async.running_line import RunningLine
 from papsms_async.watch import EPSILON, Watch
 
 _RANKS = {Priority.INTERACTIVE: Rank.POLL, Priority.BULK: Rank.BULK_POLL}
@@ -44,7 +45,13 @@ class Answer:
 
 
 async def ask(
-    dispatcher: Dispatcher, watch: Watch, due: float, *, granted: Callable[[], None]
+    dispatcher: Dispatcher,
+    line: RunningLine,
+    watch: Watch,
+    due: float,
+    *,
+    cost: Callable[[], float],
+    granted: Callable[[], None],
 ) -> Answer:
     """Ask for the status of a watched activation, once.
 
@@ -52,8 +59,10 @@ async def ask(
 
     Args:
         dispatcher: Sends the request.
+        line: Where it waits for its permit.
         watch: The watch.
         due: Loop time at which it was due.
+        cost: Gives what waiting costs now, in seconds of unseen SMS a second.
         granted: Called with the permit in hand.
 
     Raises:
@@ -81,10 +90,14 @@ async def ask(
             status = await dispatcher.call(
                 status_request(activation_id),
                 partial(read_status, activation_id=activation_id),
-                rank=_RANKS[watch.tracked.priority],
-                due=due,
-                # An SMS that nobody looks for in time is money lost.
-                urgent_at=watch.start + watch.timeout,
+                # An SMS that nobody looks for in time is money lost: urgent at the timeout.
+                acquire=partial(
+                    line.permit,
+                    _RANKS[watch.tracked.priority],
+                    due,
+                    watch.start + watch.timeout,
+                    cost,
+                ),
                 attempts=1,
                 granted=granted,
                 prepare=permitted,

@@ -36,7 +36,7 @@ from papsms_async.errors import (
     TransportError,
 )
 from papsms_async.protocol import WireAnswer, WireRequest, quota_hint
-from papsms_async.quota import Permit, Quota, Ticket
+from papsms_async.quota import Permit, Quota
 from papsms_async.transport import Transport
 
 T = TypeVar("T")
@@ -55,18 +55,16 @@ class Rank(IntEnum):
 
     URGENT = 0
     """A finish that has waited as long as it may, or the last look for an SMS."""
-    CALM_FINISH = 1
-    """A finish while permits are cheap: what is done now is not in the way later."""
-    POLL = 2
+    POLL = 1
     """A status call that is due: waiting costs somebody time."""
-    CALL = 2
+    CALL = 1
     """Any other call that a caller awaits. Of the same rank as polls, so that the earlier goes
     first and neither starves the other."""
-    BULK_POLL = 3
+    BULK_POLL = 2
     """A status call that is due, of one among many; and an interactive purchase."""
-    FINISH = 4
+    FINISH = 3
     """A finish: the caller already has what it wanted."""
-    PURCHASE = 5
+    PURCHASE = 4
     """A bulk purchase: it takes what is left, so that running activations never starve."""
 
 
@@ -165,8 +163,6 @@ class Dispatcher:
         self._keys = keys
         self._timeout = timeout
         self._attempts = attempts
-        self._calm = False
-        self._finishes: dict[Ticket, float] = {}
         # Jitter, not a secret.
         self._rng = rng or random.Random()  # noqa: S311
 
@@ -177,7 +173,6 @@ class Dispatcher:
         *,
         rank: Rank = Rank.CALL,
         due: float | None = None,
-        urgent_at: float | None = None,
         attempts: int | None = None,
         acquire: Callable[[], Awaitable[Permit]] | None = None,
         granted: Callable[[], None] | None = None,
@@ -192,7 +187,6 @@ class Dispatcher:
             read: Deciphers the answer; raises a `PapSMSError` where it is not what was wanted.
             rank: Its place among the waiting requests.
             due: Loop time by which it is ordered within its rank; ``None`` means now.
-            urgent_at: Loop time from which on it goes before everything else.
             attempts: How often to try; 429 answers and refused keys don't count.
             acquire: Gives the permit of each attempt, where somebody else decides who is next;
                 ``None`` waits for one by rank.
@@ -210,7 +204,7 @@ class Dispatcher:
         limit = self._attempts if attempts is None else attempts
         failures = rate_limits = refused_keys = 0
         while True:
-            permit = await (self._permit(rank, due, urgent_at) if acquire is None else acquire())
+            permit = await (self._permit(rank, due) if acquire is None else acquire())
             try:
                 if granted is not None:
                     granted()
@@ -251,38 +245,9 @@ class Dispatcher:
                 )
                 await asyncio.sleep(delay)
 
-    def _permit(self, rank: Rank, due: float | None, urgent_at: float | None) -> Awaitable[Permit]:
-        loop = asyncio.get_running_loop()
-        due = loop.time() if due is None else due
-        finish = rank is Rank.FINISH
-        if finish and self._calm:
-            rank = Rank.CALM_FINISH
-        ticket = self.quota.enqueue((rank, due))
-        if urgent_at is None:
-            return ticket
-        if finish:
-            self._finishes[ticket] = due
-        return self._urgent(ticket, urgent_at)
-
-    async def _urgent(self, ticket: Ticket, urgent_at: float) -> Permit:
-        alarm = asyncio.get_running_loop().call_at(urgent_at, self._hasten, ticket, urgent_at)
-        try:
-            return await ticket
-        finally:
-            alarm.cancel()
-            self._finishes.pop(ticket, None)
-
-    def _hasten(self, ticket: Ticket, urgent_at: float) -> None:
-        self._finishes.pop(ticket, None)
-        ticket.reprioritise((Rank.URGENT, urgent_at))
-
-    def be_calm(self, calm: bool) -> None:
-        """Tell whether permits are cheap now: finishes then go before polls, else behind them."""
-        if calm is not self._calm:
-            self._calm = calm
-            rank = Rank.CALM_FINISH if calm else Rank.FINISH
-            for ticket, due in self._finishes.items():
-                ticket.reprioritise((rank, due))
+    def _permit(self, rank: Rank, due: float | None) -> Awaitable[Permit]:
+        due = asyncio.get_running_loop().time() if due is None else due
+        return self.quota.enqueue((rank, due))
 
     async def _attempt(
         self,

@@ -69,7 +69,7 @@ class View:
     quota: Quota
     price: Callable[[], tuple[float, str | None]]
     lines: Callable[[], tuple[int, int, int]]
-    asking: Callable[[], tuple[tuple[float, float], float] | None]
+    asking: Callable[[], tuple[tuple[float, ...], float] | None]
     sms_timeout: float
 
 
@@ -163,16 +163,15 @@ def _decide(
         purchases=purchases,
         polls=polls,
         finishes=finishes,
-        runner_up=_runner_up(view, purchases, now),
+        runner_up=_runner_up(view, now),
     )
 
 
-def _runner_up(view: View, purchases: int, now: float) -> Contender | None:
+def _runner_up(view: View, now: float) -> Contender | None:
     """Return who has the next permit, as things are now."""
     place, asking = view.quota.next_in_line(), view.asking()
     if place is None:
-        # The line to buy takes its next ticket only when the last one is used.
-        return Contender(DecisionKind.PURCHASE.value) if purchases else None
+        return None
     if asking is not None and place == asking[0]:
         # Its rank is that of another kind while an interactive caller is in it.
         return Contender(DecisionKind.PURCHASE.value, max(0.0, now - asking[1]))

@@ -10,8 +10,8 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable
 
+from papsms_async.arrivals import ArrivalRate
 from papsms_async.delays import DelayLaw
-from papsms_async.dispatcher import Dispatcher
 from papsms_async.errors import ConfigurationError
 from papsms_async.learning import DelayModel
 from papsms_async.models import Priority, VerificationRequest
@@ -27,8 +27,9 @@ from papsms_async.pricing import (
 Flying = Iterable[tuple[DelayLaw, float, float, Priority]]
 """Activations whose SMS is awaited: law, timeout and age (seconds) of each, and its priority."""
 
-Line = Callable[[], tuple[Collection[VerificationRequest], bool]]
-"""Gives the requests that wait to be bought, and whether more will follow."""
+Line = Callable[[], tuple[Collection[VerificationRequest], int, bool]]
+"""Gives the requests that wait to be bought, how many of them are for interactive callers, and
+whether more of bulk will follow."""
 
 
 WEIGHTS = {Priority.INTERACTIVE: 4.0, Priority.BULK: 1.0}
@@ -39,7 +40,6 @@ class Market:
     """Holds the price.
 
     Args:
-        dispatcher: Is told when permits are cheap.
         delays: What is known of SMS delays.
         supply: Requests a second that the quota gives.
         max_in_flight: Bound on activations in flight.
@@ -56,7 +56,6 @@ class Market:
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
         delays: DelayModel,
         *,
         supply: float,
@@ -66,7 +65,6 @@ class Market:
     ) -> None:
         self.line: Line = _empty_line
         self.on_room: Callable[[float], None] = lambda room: None
-        self._dispatcher = dispatcher
         self._delays = delays
         self._supply = supply
         self._sms_timeout = sms_timeout
@@ -75,6 +73,7 @@ class Market:
         except ValueError as error:
             raise ConfigurationError(str(error)) from None
         self._controller = PriceController(max_in_flight=max_in_flight, objective=wanted)
+        self._arrivals = ArrivalRate()
         self._finishes = 0
         self._mixed = False
         self.quote: Quote = self._controller.quote([], supply=supply)
@@ -86,31 +85,42 @@ class Market:
 
     def price_for(self, priority: Priority) -> float:
         """Return the price of a request for somebody of that priority, in seconds of waiting."""
-        return weighed(self.quote.price, self._weight(priority))
+        return weighed(self.quote.price, self.weight(priority))
 
-    def _weight(self, priority: Priority) -> float:
+    def weight(self, priority: Priority) -> float:
+        """Return how much a second of waiting of somebody of that priority counts now."""
         return WEIGHTS[priority] if self._mixed else 1.0
 
     def finish_waits(self, change: int) -> None:
         """Tell that ``change`` more (or fewer) finishes wait for a permit."""
         self._finishes += change
 
-    def update(self, flying: Flying, *, due: int) -> bool:
+    def asked(self, now: float) -> None:
+        """A caller wants a number, and was not announced as one of a bulk."""
+        self._arrivals.came(now)
+
+    def update(self, flying: Flying, *, due: int, now: float) -> bool:
         """Work the price out anew; return whether it changed.
 
         Args:
             flying: What is in flight.
             due: Polls that wait for a permit.
+            now: The present loop time.
         """
-        requests, endless = self.line()
+        requests, callers, endless = self.line()
         before = self.quote.price, self._mixed
         flying = list(flying)
         self._mixed = len({priority for *_, priority in flying}) > 1
         groups = self._groups(flying, requests)
         self.quote = self._controller.quote(
-            groups, supply=self._supply, finishes=self._finishes, due=due, backlog=endless
+            groups,
+            supply=self._supply,
+            finishes=self._finishes,
+            due=due,
+            arrivals=self._arrivals.rate(now),
+            callers=callers,
+            backlog=endless,
         )
-        self._dispatcher.be_calm(self.quote.calm)
         self.on_room(self.quote.room)
         return (self.quote.price, self._mixed) != before
 
@@ -119,7 +129,7 @@ class Market:
         alike: Counter[tuple[str, str, float]] = Counter()
         waiting: Counter[tuple[DelayLaw, float, float]] = Counter()
         for law, timeout, age, priority in flying:
-            ages[law, plan_timeout(timeout), self._weight(priority)].append(age)
+            ages[law, plan_timeout(timeout), self.weight(priority)].append(age)
         for request in requests:
             alike[request.service, request.country, request.sms_timeout or self._sms_timeout] += 1
         for (service, country, timeout), count in alike.items():
@@ -142,5 +152,5 @@ def plan_timeout(timeout: float) -> float:
     return math.ceil(timeout / scale - 1e-9) * scale
 
 
-def _empty_line() -> tuple[Collection[VerificationRequest], bool]:
-    return (), False
+def _empty_line() -> tuple[Collection[VerificationRequest], int, bool]:
+    return (), 0, False

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Collection
 from math import inf
 
+from papsms_async.bucket import Pace
 from papsms_async.client import PapSMSClient
 from papsms_async.delay_keeper import DelayKeeper
 from papsms_async.errors import LedgerError
@@ -17,13 +18,14 @@ from papsms_async.hearing import Hearing
 from papsms_async.learning import DelayModel
 from papsms_async.live import RELEASE_TASK, LiveNumbers
 from papsms_async.market import Market
-from papsms_async.models import VerificationRequest
+from papsms_async.models import Priority, VerificationRequest
 from papsms_async.poll_times import PollTimes
 from papsms_async.poller import Poller
 from papsms_async.purchase_line import TenantWeights
 from papsms_async.purchasing import Purchasing
 from papsms_async.release import ReleaseDesk
 from papsms_async.repricing import Repricing
+from papsms_async.running_line import RunningLine
 from papsms_async.stepping import Stepper
 from papsms_async.takeover import Takeover
 from papsms_async.tasks import OwnedTasks, see_through
@@ -72,12 +74,13 @@ class Parts:
         check_open: Callable[[], None],
     ) -> None:
         dispatcher = client.dispatcher
-        supply = client.rate_limit.requests / client.rate_limit.per
+        supply = Pace.of(client.rate_limit).rate
         self.shared = shared
         self.endless = 0
         self._unsubscribe: Callable[[], None] = lambda: None
         self.tasks = OwnedTasks()
-        self.desk = ReleaseDesk(dispatcher, self.tasks, shared, rng=rng)
+        line = RunningLine(client.quota, self.tasks)
+        self.desk = ReleaseDesk(dispatcher, line, self.tasks, shared, rng=rng)
         self.purchasing = Purchasing(
             dispatcher,
             self.tasks,
@@ -91,7 +94,6 @@ class Parts:
         delays = DelayModel.for_timeout(sms_timeout)
         self.keeper = DelayKeeper(delays, shared.ledger.delays, clock=shared.clock)
         self.market = Market(
-            dispatcher,
             delays,
             supply=supply,
             max_in_flight=max_in_flight,
@@ -101,10 +103,13 @@ class Parts:
         self.market.line = self._line
         self.desk.market = self.market
         times = PollTimes(delays, self.market, early_cancel)
-        self.poller = Poller(dispatcher, self.tasks, shared, times=times, supply=supply)
+        line.buyers = self.purchasing.places
+        self.purchasing.places.more_urgent = line.take_over
+        self.poller = Poller(dispatcher, line, self.tasks, shared, times=times, supply=supply)
         self.repricing = Repricing(self.poller, self.market, client.quota, supply=supply)
         self.poller.on_watch = self.repricing.begin
         self.purchasing.places.on_change = self.repricing.line_changed
+        self.purchasing.on_asked = self.market.asked
         self.purchasing.places.awaited = lambda: self.poller.watched
         # While webhooks come, few of those that wait need a poll.
         self.market.on_room = lambda room: self.purchasing.places.make_room(
@@ -149,9 +154,10 @@ class Parts:
         """Return how many purchases are in line, polls wait for a permit, finishes are owed."""
         return len(self.purchasing.places), self.poller.due, len(self.desk.owed)
 
-    def _line(self) -> tuple[Collection[VerificationRequest], bool]:
+    def _line(self) -> tuple[Collection[VerificationRequest], int, bool]:
         endless = self.endless > 0 and self.purchasing.places.free_places > 0
-        return self.purchasing.buyable, endless
+        callers = self.purchasing.places.waiting(Priority.INTERACTIVE)
+        return self.purchasing.buyable, callers, endless
 
     async def open(self) -> None:
         """Open the ledger, take up what was learned, begin to renew leases and to take webhooks.

@@ -47,6 +47,23 @@ class PollTimes:
         due = plan.next_poll(last)
         return timeout if due is None else min(due, timeout)
 
+    def delay_cost(
+        self, tracked: Tracked, *, last: float, age: float, timeout: float, wait: float
+    ) -> float:
+        """Return what it costs to poll a little later than now, in seconds of waiting a second,
+        as far as they count.
+
+        Args:
+            tracked: The purchase.
+            last: Age of the last poll that found no SMS, 0 if there was none.
+            age: The present age.
+            timeout: Age of the last poll of all, in seconds.
+            wait: Seconds until the next chance.
+        """
+        price = self.market.price_for(tracked.priority)
+        plan = poll_plan(self.law(tracked), price, plan_timeout(timeout))
+        return self.market.weight(tracked.priority) * plan.delay_cost(last, age, wait)
+
     def last_age(self, tracked: Tracked, timeout: float) -> float:
         """Return the age at which a poll without SMS is the last: at most ``timeout``, or earlier
         where hardly an SMS comes any more."""

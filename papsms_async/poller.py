@@ -26,6 +26,7 @@ import logging
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from math import inf
 
 import attrs
 
@@ -45,6 +46,7 @@ from papsms_async.lifecycle import SERVICE_END, Event, State
 from papsms_async.models import ActivationStatus, Sms, Status
 from papsms_async.observing import Observer
 from papsms_async.poll_times import PollTimes
+from papsms_async.running_line import RunningLine
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
 from papsms_async.watch import EPSILON, Waiting, Watch, grace_of
@@ -60,6 +62,7 @@ class Poller:
 
     Args:
         dispatcher: Sends the polls.
+        line: Where they wait for permits.
         tasks: Owns the tasks that polls run in.
         shared: What the manager's parts share.
         times: Knows the ages of polls.
@@ -73,6 +76,7 @@ class Poller:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        line: RunningLine,
         tasks: OwnedTasks,
         shared: Shared,
         *,
@@ -84,6 +88,7 @@ class Poller:
         self.agenda = Agenda(tasks, times, self._poll)
         self.on_watch: Callable[[], None] = lambda: None
         self._dispatcher = dispatcher
+        self._line = line
         self._shared = shared
         self._observer = Observer(times.delays, shared.clock)
 
@@ -177,7 +182,12 @@ class Poller:
     async def _poll(self, watch: Watch, due: float) -> None:
         try:
             answer = await ask(
-                self._dispatcher, watch, due, granted=partial(self._granted, watch, due)
+                self._dispatcher,
+                self._line,
+                watch,
+                due,
+                cost=partial(self._delay_cost, watch),
+                granted=partial(self._granted, watch, due),
             )
         except WaitEndedError:
             watch.task = None
@@ -199,6 +209,18 @@ class Poller:
             watch.failures = watch.misses = 0
             watch.task = None
             await self._after_answer(watch, answer.status, answer.asked_at)
+
+    def _delay_cost(self, watch: Watch) -> float:
+        """Return what it costs now that a poll which is due waits, in seconds of SMS a second."""
+        age = watch.age()
+        if age >= watch.timeout:
+            return inf
+        if any(look <= age for look in watch.looks):
+            # An SMS is said to be there.
+            return self.times.market.weight(watch.tracked.priority)
+        return self.times.delay_cost(
+            watch.tracked, last=watch.last, age=age, timeout=watch.timeout, wait=1.0 / self._supply
+        )
 
     def _granted(self, watch: Watch, due: float) -> None:
         self.agenda.permitted()

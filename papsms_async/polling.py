@@ -31,6 +31,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
+from math import inf
 
 import attrs
 
@@ -49,6 +50,7 @@ CLOSEST = 1.0
 """Seconds between two polls of one activation at least; less for timeouts under two minutes."""
 
 PLANS_KEPT = 1024
+HORIZONS_KEPT = 4
 
 
 def index(law: DelayLaw, last: float, age: float) -> float:
@@ -146,6 +148,38 @@ class PollPlan:
         due = min(max(grid[best], last + self._gap), self.timeout)
         return due if now is None else max(due, now)
 
+    def delay_cost(self, last: float, age: float, wait: float = 1.0) -> float:
+        """Return what it costs to poll a little later than now, in seconds of waiting a second.
+
+        Below zero before the best age of the next poll, where waiting gains, and above it behind:
+        little where an SMS is not likely to have come yet, nearly 1 where it probably lies there.
+
+        Args:
+            last: age of the last poll (without SMS), 0 when there was none yet.
+            age: the present age.
+            wait: seconds until the next chance to poll, more than 0.
+
+        Returns:
+            A number of at most 1; infinity from the timeout on.
+        """
+        if age >= self.timeout:
+            return inf
+        later = min(age + wait, self.timeout)
+        survival = self.law.survival(max(0.0, last))
+        if survival <= 0.0:
+            return 1.0
+        rise = self._intercept(later) - self._intercept(age)
+        return 1.0 + rise / ((later - age) * survival)
+
+    def _intercept(self, age: float) -> float:
+        """Return W - I at an age between nodes."""
+        node = bisect_right(self._grid, age) - 1
+        low = self._intercepts[node]
+        if node + 1 >= len(self._grid):
+            return low
+        share = (age - self._grid[node]) / (self._grid[node + 1] - self._grid[node])
+        return low + share * (self._intercepts[node + 1] - low)
+
     def expected_polls(self, age: float, horizon: float) -> float:
         """Return how many polls an activation, on time so far, is expected to take soon.
 
@@ -167,7 +201,8 @@ class PollPlan:
             width = self.timeout / AGE_BINS
             middles = [(k + 0.5) * width for k in range(AGE_BINS)]
             table = tuple(self.expected_polls(age, horizon) for age in middles)
-            self._demand.clear()
+            if len(self._demand) >= HORIZONS_KEPT:
+                self._demand.clear()
             self._demand[horizon] = table
         return table
 

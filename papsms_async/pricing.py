@@ -4,34 +4,33 @@ Theory of operation
 -------------------
 One number for all, in seconds of waiting that a request must save, because a permit is worth the
 same wherever it goes. With little in flight it is near zero, and activations are polled as often as
-is decent. It rises until what all in flight want to spend in the next while is what the quota
-gives.
+is decent. It rises until what is still to come in the next while is what the quota gives then: what
+those in flight want to their end, and what the callers will want who are to be expected from those
+who came so far (`papsms_async.arrivals`). Without them the price would fall whenever few happen to
+be in flight, and those would be polled with permits that the next callers need to buy.
 
-While purchases wait in line, a permit that is not spent on a poll buys, so the price is what the
-line loses by waiting, at most a level at which an activation costs few polls: the *bulk price*.
-Lines are long in bulk and the level is what counts; in the tail the price falls by itself.
+More is promised than there is (`Objective.promised`). A permit that nobody wants at the price is
+lost, while of polls that are due at once the one that loses most by waiting goes first
+(`papsms_async.running_line`), so that the rest lose little. How much more is a trade: an SMS is
+seen sooner, and the next caller has its number later. At 10 callers a minute under 60 (the
+benchmark's first law, 24 seeds) 1.4 means 3.9 s to see an SMS and 9 s to have a number; without
+expected callers, and with polls in the order in which they are due, both were longer. Other prices
+for those in line, bounds on how many are in flight, and other orders of due polls are all on the
+same curve; to know the law gains 0.1 s.
+
+While bulk waits in line, a permit that is not spent on a poll buys, so the price is what the line
+loses by waiting, at most a level at which an activation costs few polls: the *bulk price*. Lines
+are long in bulk and the level is what counts; in the tail the price falls by itself.
 
 Nor may all permits go to purchases for long, as they would while nothing in flight is worth a look
 (a high price, or a law that is not known yet): what was bought then wants its last look, and its
 finish, within one more timeout, which is twice what the quota gives, and a third of those looks
 come too late. So bulk buys only while there is `Quote.room`: a little more than would be in flight
-for ever. A lower bound than one and a half times that costs completions (8 seeds, "balanced": 1.5:
-15.3 a minute at 14.3 s, 1.2: 15.0 at 13.6, none: 15.5 at 15.5); with twice as much some seeds still
-lose SMS.
+for ever. More room is more completions and later SMS (8 seeds, "balanced": 1.3 times: 15.0 a minute
+at 13.8 s, 1.7: 15.3 at 14.4); with twice as much some seeds lose SMS.
 
 How high the level is depends on what is wanted, the `Objective`: SMS seen soon, or many
 completions. The frontier between the two is flat in the middle, where "balanced" is.
-
-Where callers come by chance and want on average just what the quota gives, no price is good at
-both ends: polls that find their SMS sooner leave the permits for which the next callers wait to
-buy. At 10 a minute under 60 (the benchmark's first law, 8 seeds) an SMS is seen after 4.2 s and a
-number is there after 8 s; holding the price at what callers want on average makes it 4.0 and 10.5.
-What keeps it from the 3.1 s of as many polls, made on time, is that due polls wait for each other's
-permits: to know the law gains 0.1 s, a quicker quota 0.1, a finer grid of prices nothing, and a
-longer horizon nothing.
-
-A finish can wait, and is best done when permits are cheap. While the price is below
-`CALM_FACTOR` times the mean delay, finishes go before polls; else behind them.
 """
 
 from __future__ import annotations
@@ -59,10 +58,6 @@ __all__ = [
     "weighed",
 ]
 
-CALM_FACTOR = 0.045
-"""Price, in mean SMS delays, below which finishes are done at once: what a permit costs on an
-ordinary day at a load that just fills the quota."""
-
 OVERLOAD = 1.5
 """With purchases in line, polls may want this many times the supply before the price rises above
 bulk: what they want goes to them first and stops the buying, which heals a surplus. A price that
@@ -72,7 +67,7 @@ SPARE_PLACES = 1.05
 """Places turn over so many times as fast as permits would fill them, at the bulk price: SMS come in
 clusters, and a permit that finds no free place is lost."""
 
-ROOM = 1.5
+ROOM = 1.6
 """With purchases in line, so many times as many activations may wait for their SMS as the quota
 could serve for ever. If all permits went to purchases, none would be left for what these need
 later. Permits that lie idle instead find SMS early, which is how a new law is learned."""
@@ -82,6 +77,10 @@ last looks may come late there, and are waited for (`papsms_async.watch.GRACE_PE
 
 HORIZON = 45.0
 HORIZON_SHARE = 0.375
+"""Overload is what is wanted in the next so many seconds, or that share of the timeout if less."""
+
+AHEAD = 1.5
+"""How far the balance looks ahead, in timeouts: whoever is in flight has ended by then."""
 
 
 @attrs.frozen
@@ -90,13 +89,18 @@ class Objective:
 
     Attributes:
         bulk: price while many purchases wait in line, in mean SMS delays.
-        line: what a second of waiting for a number weighs, in seconds between an SMS and its
-            detection: a permit spent on a poll makes all in line wait for one permit longer.
+        line: what a second of waiting for a number weighs in bulk, in seconds between an SMS and
+            its detection: a permit spent on a poll makes all in line wait for one permit longer.
+        caller: the same for an interactive caller. It is less, because callers in line go before
+            polls that lose little, whatever the price.
+        promised: how many times the supply those in flight and the callers to come may want.
         absolute: whether `bulk` is in seconds instead.
     """
 
     bulk: float
     line: float
+    caller: float
+    promised: float
     absolute: bool = False
 
     @classmethod
@@ -110,11 +114,21 @@ class Objective:
             return OBJECTIVES[wanted]
         number = isinstance(wanted, int | float) and not isinstance(wanted, bool)
         if number and 0 <= float(wanted) < float("inf"):
-            return cls(float(wanted), OBJECTIVES["balanced"].line, absolute=True)
+            return attrs.evolve(OBJECTIVES["balanced"], bulk=float(wanted), absolute=True)
         raise ValueError(
             f"The objective must be one of {', '.join(OBJECTIVES)}, or a price in seconds of"
             f" waiting, not {wanted!r}."
         )
+
+    def of_line(self, waiting: int, callers: int) -> float:
+        """Return what a permit more costs the purchases in line, in permits' times.
+
+        Args:
+            waiting: how many there are.
+            callers: how many of them are for interactive callers.
+        """
+        callers = min(callers, waiting)
+        return self.line * (waiting - callers) + self.caller * callers
 
     def bulk_price(self, mean_delay: float) -> float:
         """Return the price while many purchases wait in line, in seconds."""
@@ -123,9 +137,9 @@ class Objective:
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
-        "latency": Objective(bulk=0.15, line=0.25),
-        "balanced": Objective(bulk=1.3, line=0.55),
-        "throughput": Objective(bulk=7.0, line=4.0),
+        "latency": Objective(bulk=0.15, line=0.25, caller=0.07, promised=1.7),
+        "balanced": Objective(bulk=1.3, line=0.55, caller=0.15, promised=1.4),
+        "throughput": Objective(bulk=9.5, line=4.0, caller=1.0, promised=1.0),
     }
 )
 """Objectives by name."""
@@ -135,7 +149,7 @@ class Reason(StrEnum):
     """What sets the price."""
 
     BALANCE = "balance"
-    """What is in flight wants as much as the quota gives."""
+    """What is in flight, and the callers to be expected, want as much as the quota gives."""
     LINE = "line"
     """So much the purchases in line lose by waiting."""
     BULK = "bulk"
@@ -153,13 +167,11 @@ class Quote:
     Attributes:
         price: seconds of waiting that a request must save, one of `PRICES`.
         reason: what set it.
-        calm: whether finishes are best done now.
         room: how many may wait for their SMS before bulk buys no more.
     """
 
     price: float
     reason: Reason
-    calm: bool
     room: float = inf
 
 
@@ -230,6 +242,8 @@ class PriceController:
         supply: float,
         finishes: int = 0,
         due: int = 0,
+        arrivals: float = 0.0,
+        callers: int = 0,
         backlog: bool = False,
     ) -> Quote:
         """Return the price of this moment.
@@ -239,23 +253,26 @@ class PriceController:
             supply: requests a second that the quota gives.
             finishes: finishes that wait for a permit.
             due: polls that are due and wait for a permit.
+            arrivals: interactive callers to be expected a second.
+            callers: how many of the purchases in line are for interactive callers.
             backlog: more purchases will follow than the groups count, as with an endless input.
         """
         weights = [sum(group.counts) + group.waiting for group in groups]
         total = sum(weights)
         if not total or supply <= 0:
-            return Quote(PRICES[0], Reason.BALANCE, calm=True)
+            return Quote(PRICES[0], Reason.BALANCE)
         shares = [weight / total for weight in weights]
         timeout = _mean(shares, (group.timeout for group in groups))
         mean_delay = _mean(shares, (group.law.mean_delay(group.timeout) for group in groups))
         horizon = min(HORIZON, HORIZON_SHARE * timeout)
-        available = supply * horizon - finishes - due
-        balance = _first(lambda k: _wanted(groups, k, horizon) <= available)
+        ahead = AHEAD * timeout
+        promised = self.objective.promised * supply * ahead - finishes
+        balance = _first(lambda k: _to_come(groups, shares, k, arrivals * ahead) <= promised)
         waiting = sum(group.waiting for group in groups)
         price, reason, room = balance, Reason.BALANCE, inf
         if waiting or backlog:
             price, reason = _nearest(self.objective.bulk_price(mean_delay)), Reason.BULK
-            line = _nearest(self.objective.line * waiting / supply)
+            line = _nearest(self.objective.of_line(waiting, callers) / supply)
             if not backlog and max(balance, line) < price:
                 price, reason = max((line, Reason.LINE), (balance, Reason.BALANCE))
             if self.max_in_flight is not None:
@@ -266,8 +283,7 @@ class PriceController:
             price, reason = max((price, reason), (most, Reason.OVERLOAD))
             duration, requests = _life(groups, shares, price)
             room = max(LEAST_ROOM, ROOM * supply * duration / requests)
-        calm = PRICES[price] < CALM_FACTOR * mean_delay
-        return Quote(PRICES[price], reason, calm=calm, room=room)
+        return Quote(PRICES[price], reason, room=room)
 
 
 def _mean(shares: Sequence[float], values: Iterable[float]) -> float:
@@ -288,6 +304,16 @@ def _nearest(price: float) -> int:
 def _wanted(groups: Sequence[InFlight], k: int, horizon: float) -> float:
     """Return the polls that those in flight want in the next `horizon` seconds at a price."""
     return sum(sum(map(mul, group.counts, group.plan(k).demand(horizon))) for group in groups)
+
+
+def _to_come(groups: Sequence[InFlight], shares: Sequence[float], k: int, callers: float) -> float:
+    """Return the requests that are still to come for those in flight and for so many more."""
+    requests = 0.0
+    for share, group in zip(shares, groups, strict=True):
+        plan = group.plan(k)
+        requests += sum(group.counts) + sum(map(mul, group.counts, plan.demand(group.timeout)))
+        requests += share * callers * (2 + plan.mean_polls)
+    return requests
 
 
 def _turnover(

@@ -22,8 +22,9 @@ from math import inf, isfinite
 from papsms_async.dispatcher import Rank
 from papsms_async.errors import ConfigurationError
 from papsms_async.fairness import Line
+from papsms_async.line_ticket import LineTicket
 from papsms_async.models import Priority
-from papsms_async.quota import Permit, Quota, Ticket
+from papsms_async.quota import Permit, Quota
 from papsms_async.tasks import OwnedTasks
 
 TenantWeights = Mapping[str, float] | Callable[[str], float | None]
@@ -108,6 +109,8 @@ class PurchaseLine:
     Attributes:
         on_change: Called when somebody came, went, bought, or left a place.
         awaited: Says how many wait for their SMS.
+        more_urgent: Uses a permit that came to this line with a rank, where something that is more
+            urgent waits; returns whether it did.
 
     Args:
         quota: Gives the permits.
@@ -129,8 +132,6 @@ class PurchaseLine:
         supply: float,
         weights: TenantWeights | None = None,
     ) -> None:
-        self._quota = quota
-        self._tasks = tasks
         self._free = self._places = places
         self._room = inf
         self._held_by_bulk = 0
@@ -153,14 +154,20 @@ class PurchaseLine:
         self._line: Line[Buyer] = Line()
         # Those that have a place already, and only need another permit.
         self._again: OrderedDict[Buyer, None] = OrderedDict()
-        self._ticket: Ticket | None = None
-        # The priority that the ticket was last given.
-        self._at: tuple[float, float] = (0.0, 0.0)
+        self._ticket = LineTicket(
+            quota,
+            tasks,
+            name="papsms purchase line",
+            granted=self._granted,
+            refused=self._refused,
+            over=self._ended,
+        )
         # Whether the ticket is for an interactive caller, and what hastens it then.
         self._calling = False
         self._alarm: asyncio.TimerHandle | None = None
         self.on_change: Callable[[], None] = lambda: None
         self.awaited: Callable[[], int] = lambda: 0
+        self.more_urgent: Callable[[Permit, Rank], bool] = _nothing_is
 
     def __repr__(self) -> str:
         return f"<PurchaseLine waiting={len(self)} free={self._free}/{self._places}>"
@@ -178,13 +185,14 @@ class PurchaseLine:
         again = sum(buyer.priority is priority for buyer in self._again)
         return len(self._line.of(priority)) + again
 
-    def asking(self) -> tuple[tuple[float, float], float] | None:
+    def asking(self) -> tuple[tuple[float, ...], float] | None:
         """Return with which priority it waits for a permit, and since when its first one does.
 
         ``None`` while it does not wait, because nobody is in line or nobody can go.
         """
         first = self._first()
-        return None if self._ticket is None or first is None else (self._at, first.since)
+        at = self._ticket.at
+        return None if at is None or first is None else (at, first.since)
 
     def make_room(self, room: float) -> None:
         """Let bulk buy only while fewer than ``room`` wait for their SMS; tell it again and again.
@@ -276,20 +284,11 @@ class PurchaseLine:
     def _ask(self) -> None:
         """Have a ticket just when somebody can go, of the rank that the line has now."""
         if self._first() is None:
-            if self._ticket is not None:
-                self._ticket.withdraw()
+            self._ticket.withdraw()
             return
         calling = self.waiting(Priority.INTERACTIVE) > 0
-        if self._ticket is None:
-            self._calling = False
-            self._at = self._place(calling)
-            self._ticket = ticket = self._quota.enqueue(self._at)
-            task = self._tasks.spawn(self._wait(ticket), name="papsms purchase line")
-            # By the task and not inside it: one that is cancelled before its first step never runs.
-            task.add_done_callback(lambda _: self._ended(ticket))
-        elif calling is not self._calling:
-            self._at = self._place(calling)
-            self._ticket.reprioritise(self._at)
+        if self._ticket.at is None or calling is not self._calling:
+            self._ticket.ask(self._place(calling))
         if calling is not self._calling:
             self._calling = calling
             self._set_alarm()
@@ -303,37 +302,53 @@ class PurchaseLine:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
-        if self._calling and self._ticket is not None:
-            self._alarm = asyncio.get_running_loop().call_later(
-                self._patience, self._hasten, self._ticket
-            )
+        if self._calling:
+            self._alarm = asyncio.get_running_loop().call_later(self._patience, self._hasten)
 
-    def _hasten(self, ticket: Ticket) -> None:
+    def _hasten(self) -> None:
         self._alarm = None
-        self._at = (Rank.BULK_POLL, -inf)
-        ticket.reprioritise(self._at)
+        if self._ticket.at is not None:
+            self._ticket.ask((Rank.BULK_POLL, -inf))
 
-    async def _wait(self, ticket: Ticket) -> None:
-        try:
-            permit = await ticket
-        except Exception as error:
-            # Whatever it is: told to nobody, it would be asked for again at once and for ever.
-            buyer = self._take()
-            if buyer is not None:
-                buyer.turn.set_exception(error)
+    def take_over(self, permit: Permit) -> bool:
+        """Let an interactive caller buy with a permit that was somebody else's.
+
+        Returns:
+            Whether one can; if not, the permit is untouched.
+        """
+        if not self.waiting(Priority.INTERACTIVE):
+            return False
+        buyer = self._take()
+        if buyer is None:
+            return False
+        buyer.turn.set_result(permit)
+        # As after a permit of its own, polls of bulk have their turns before the next.
+        self._ticket.withdraw()
+        self.on_change()
+        return True
+
+    def _granted(self, permit: Permit, at: tuple[float, ...]) -> None:
+        if self.more_urgent(permit, Rank(int(at[0]))):
+            return
+        buyer = self._take()
+        if buyer is None:
+            permit.unsent()
         else:
-            buyer = self._take()
-            if buyer is None:
-                permit.unsent()
-            else:
-                buyer.turn.set_result(permit)
+            buyer.turn.set_result(permit)
 
-    def _ended(self, ticket: Ticket) -> None:
-        ticket.withdraw()
-        self._ticket = None
+    def _refused(self, error: Exception) -> None:
+        buyer = self._take()
+        if buyer is not None:
+            buyer.turn.set_exception(error)
+
+    def _ended(self) -> None:
         self._calling = False
         self._set_alarm()
         self._refresh()
+
+
+def _nothing_is(permit: Permit, rank: Rank) -> bool:
+    return False
 
 
 def _equal(tenant: str) -> float | None:

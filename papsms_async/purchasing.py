@@ -115,6 +115,7 @@ class Purchasing:
         # In the order of their begin, so that equal runs do equal things in equal order.
         self._orders: dict[Order, None] = {}
         self.on_bought: Callable[[Tracked], None] = lambda _: None
+        self.on_asked: Callable[[float], None] = lambda _: None
         self._paused: tuple[AccountError, float] | None = None
         self.closed = False
 
@@ -156,6 +157,8 @@ class Purchasing:
             ConfigurationError: The weight of the request's tenant can't be used.
         """
         order = Order(request, self.places.buyer(request.tenant, priority))
+        if priority is Priority.INTERACTIVE:
+            self.on_asked(asyncio.get_running_loop().time())
         self._orders[order] = None
         self._shared.publish(EventKind.QUEUED, request)
         order.task = self._tasks.spawn(self._buy(order), name="papsms purchase")

@@ -34,6 +34,7 @@ from papsms_async.lifecycle import SERVICE_END, Effect, Event, IllegalEventError
 from papsms_async.market import Market
 from papsms_async.models import ActivationStatus, FinishStatus, Status
 from papsms_async.protocol import finish_request, read_finish, read_status, status_request
+from papsms_async.running_line import RunningLine
 from papsms_async.tasks import OwnedTasks
 from papsms_async.tracking import Shared, Tracked
 
@@ -68,6 +69,7 @@ class ReleaseDesk:
 
     Args:
         dispatcher: Sends the finishes.
+        line: Where they wait for permits.
         tasks: Owns the tasks that they run in.
         shared: What the manager's parts share.
         rng: Randomness of the pauses.
@@ -76,12 +78,14 @@ class ReleaseDesk:
     def __init__(
         self,
         dispatcher: Dispatcher,
+        line: RunningLine,
         tasks: OwnedTasks,
         shared: Shared,
         *,
         rng: random.Random | None = None,
     ) -> None:
         self._dispatcher = dispatcher
+        self._line = line
         self._tasks = tasks
         self._shared = shared
         self._rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
@@ -197,8 +201,10 @@ class ReleaseDesk:
             await self._dispatcher.call(
                 finish_request(activation_id, status),
                 partial(read_finish, activation_id=activation_id),
-                rank=Rank.URGENT if hurry else Rank.FINISH,
-                urgent_at=None if hurry else now + self._patience(tracked),
+                rank=Rank.URGENT,
+                acquire=None
+                if hurry
+                else partial(self._line.permit, Rank.FINISH, now, now + self._patience(tracked)),
                 attempts=1,
                 granted=partial(tracked.granted, DecisionKind.FINISH, now),
                 prepare=tracked.ensure_ours,

@@ -23,6 +23,10 @@ from papsms_async.watch import Watch
 IDLE_LOOKS = 4
 """Looks at idle permits for each look at the price, which alone would come too late for some."""
 
+LEAST_GAIN = 1 / 2400
+"""Share of the timeout that a look with an idle permit has to be expected to save: the service is
+not asked where an SMS can hardly be."""
+
 FEW = 500
 """Up to so many in flight, the price is looked at whenever it may have changed."""
 
@@ -95,7 +99,7 @@ class Repricing:
             (law_of(w.tracked), w.timeout, now - w.start, w.tracked.priority)
             for w in self._poller.agenda.watches
         )
-        changed = self._market.update(flying, due=self._poller.due)
+        changed = self._market.update(flying, due=self._poller.due, now=now)
         kinds = {
             (w.tracked.entry.service, w.tracked.entry.country): w.tracked
             for w in self._poller.agenda.watches
@@ -120,7 +124,7 @@ class Repricing:
             if watch.task is not None or watch.failures or age < watch.last + closest:
                 continue
             gain = index(self._poller.times.law(watch.tracked), watch.last, age)
-            if gain > most:
+            if gain > max(most, LEAST_GAIN * watch.timeout):
                 best, most = watch, gain
         if best is not None:
             self._poller.agenda.poll_now(best)

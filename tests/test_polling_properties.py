@@ -282,3 +282,60 @@ def test_plan_tells_its_own_cost(law: DelayLaw, price: float, timeout: float) ->
     assert price * plan.mean_polls + undetected == pytest.approx(
         cost_of(law, price, plan.ages), rel=1e-6, abs=1e-6
     )
+
+
+# The cost of delay -------------------------------------------------------------------------------
+
+
+def cost_of_next(law: DelayLaw, price: float, last: float, age: float, end: float) -> float:
+    """Return what polling at ``age``, and as is best from then on, costs, times S(last)."""
+    plan = poll_plan(law, price, end)
+    undetected = polls = 0.0
+    while True:
+        alive = law.survival(last)
+        undetected += (age - last) * alive - (law.integral(age) - law.integral(last))
+        polls += alive
+        if age >= end:
+            return undetected + price * polls
+        last, following = age, plan.next_poll(age)
+        assert following is not None
+        age = following
+
+
+@given(
+    law=lognormals,
+    price=st.floats(0.2, 30.0),
+    last=st.floats(0.0, 60.0),
+    late=st.floats(0.0, 15.0),
+)
+@settings(max_examples=100, deadline=None)
+def test_delay_cost_is_what_a_later_poll_costs_more(
+    law: DelayLaw, price: float, last: float, late: float
+) -> None:
+    """Over some seconds it adds up to the difference of what both polls, and all later, cost."""
+    plan = poll_plan(law, price, 120.0)
+    due = plan.next_poll(last)
+    assume(due is not None and due + late + 2.0 < 120.0 and law.survival(last) > 0.02)
+    assert due is not None
+    age, wait = due + late, 2.0
+    cost = plan.delay_cost(last, age, wait)
+    later = cost_of_next(law, price, last, age + wait, 120.0)
+    more = later - cost_of_next(law, price, last, age, 120.0)
+    # Both are on a grid of ages, half a second and more apart.
+    tolerance = 0.05 + 0.1 * price
+    assert cost * wait * law.survival(last) == pytest.approx(more, abs=tolerance)
+    assert cost <= 1.0 + 1e-9
+    assert cost >= -tolerance / wait / law.survival(last)
+
+
+def test_waiting_costs_most_where_an_sms_probably_is() -> None:
+    """Before it is due waiting gains, then it costs more and more; from the timeout on it must not
+    be."""
+    plan = poll_plan(DelayLaw.lognormal(12.0, 0.8, 0.08), 2.0, 120.0)
+    due = plan.next_poll(0.0)
+    assert due is not None
+    costs = [plan.delay_cost(0.0, due + late) for late in (-3.0, 2.0, 5.0, 10.0, 30.0)]
+    assert costs[0] < 0.0 < costs[1]
+    assert costs == sorted(costs)
+    assert costs[-1] > 0.5
+    assert plan.delay_cost(60.0, 120.0) == plan.delay_cost(0.0, 500.0) == math.inf

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from papsms_async.delays import DelayLaw
 from papsms_async.polling import AGE_BINS, PRICES, poll_plan
 from papsms_async.pricing import (
-    CALM_FACTOR,
-    HORIZON,
+    AHEAD,
     LEAST_ROOM,
     OBJECTIVES,
     ROOM,
@@ -54,17 +53,44 @@ def test_idle_permits_make_polls_cheap() -> None:
     )
 
 
-def test_price_balances_demand_and_supply() -> None:
-    """In the tail, polls wanted at the price fit the supply, and at the price below they do not."""
-    group = in_flight(25)
-    price = PriceController().quote([group], supply=SUPPLY).price
+@pytest.mark.parametrize(("count", "arrivals"), [(60, 0.0), (5, 10 / 60)])
+def test_price_balances_demand_and_supply(count: int, arrivals: float) -> None:
+    """What is to come at the price fits what is promised, and at the price below it does not.
+
+    To come are the polls and finishes of those in flight, and all that the expected callers want.
+    """
+    group = in_flight(count)
+    price = PriceController().quote([group], supply=SUPPLY, arrivals=arrivals).price
     assert PRICES[0] < price < PRICES[-1]
+    ahead = AHEAD * 120.0
 
-    def wanted(at: float) -> float:
+    def to_come(at: float) -> float:
         plan = poll_plan(MEASURED, at, 120.0)
-        return sum(n * w for n, w in zip(group.counts, plan.demand(HORIZON), strict=True))
+        polls = sum(n * w for n, w in zip(group.counts, plan.demand(120.0), strict=True))
+        return polls + count + arrivals * ahead * (2 + plan.mean_polls)
 
-    assert wanted(price) <= HORIZON * SUPPLY < wanted(PRICES[PRICES.index(price) - 1])
+    promised = OBJECTIVES["balanced"].promised * SUPPLY * ahead
+    assert to_come(price) <= promised < to_come(PRICES[PRICES.index(price) - 1])
+
+
+def test_who_is_to_come_makes_polls_dear() -> None:
+    """The more callers are expected, the more a poll has to save, though as many are in flight."""
+    controller = PriceController()
+    prices = [
+        controller.quote([in_flight(5)], supply=SUPPLY, arrivals=rate / 60).price
+        for rate in (0, 5, 10, 15)
+    ]
+    assert prices == sorted(set(prices))
+
+
+def test_callers_in_line_count_less_than_bulk() -> None:
+    """They go before polls that lose little anyway, so that the price need not do it."""
+    controller = PriceController()
+    group = in_flight(2, waiting=4)
+    bulk = controller.quote([group], supply=SUPPLY)
+    called = controller.quote([group], supply=SUPPLY, callers=4)
+    assert called.reason is bulk.reason is Reason.LINE
+    assert PRICES[0] < called.price < bulk.price
 
 
 @settings(max_examples=60)
@@ -75,6 +101,7 @@ def test_price_balances_demand_and_supply() -> None:
     finishes=st.integers(0, 40),
     due=st.integers(0, 20),
     supply=st.floats(0.1, 10.0),
+    arrivals=st.floats(0.0, 1.0),
 )
 def test_price_is_monotone(
     counts: tuple[int, ...],
@@ -83,8 +110,10 @@ def test_price_is_monotone(
     finishes: int,
     due: int,
     supply: float,
+    arrivals: float,
 ) -> None:
-    """Less supply, more finishes, polls due, or a longer line never make polls cheaper."""
+    """Less supply, more finishes, polls due, more callers to come, or a longer line never make
+    polls cheaper."""
     assume(sum(counts))
     controller = PriceController()
 
@@ -94,15 +123,19 @@ def test_price_is_monotone(
         supply: float = supply,
         finishes: int = finishes,
         due: int = due,
+        arrivals: float = arrivals,
     ) -> float:
         group = InFlight(MEASURED, 120.0, counts, waiting)
-        quote = controller.quote([group], supply=supply, finishes=finishes, due=due)
+        quote = controller.quote(
+            [group], supply=supply, finishes=finishes, due=due, arrivals=arrivals
+        )
         return quote.price
 
     assert price() in PRICES
     assert price() <= price(supply=supply / 2)
     assert price() <= price(finishes=finishes + 5)
     assert price() <= price(due=due + 5)
+    assert price() <= price(arrivals=arrivals + 0.1)
     assert price() <= price(counts=tuple(map(sum, zip(counts, more, strict=True))))
     if waiting:
         assert price() <= price(waiting=waiting + 50)
@@ -152,13 +185,13 @@ def test_few_places_turn_over_faster() -> None:
 def test_bulk_has_room_for_what_the_quota_can_serve() -> None:
     """A little more than would be in flight for ever; all there is room for once nobody waits."""
     controller = PriceController(objective=OBJECTIVES["throughput"])
-    group = in_flight(8, waiting=300)
+    group = in_flight(8, waiting=9000)
     quote = controller.quote([group], supply=SUPPLY)
     plan = poll_plan(MEASURED, quote.price, 120.0)
     held = SUPPLY * plan.mean_duration / (2 + plan.mean_polls)
     assert quote.room == pytest.approx(ROOM * held)
     # However many are in flight: neither clock nor memory makes it swing.
-    assert controller.quote([in_flight(80, waiting=300)], supply=SUPPLY).room == quote.room
+    assert controller.quote([in_flight(80, waiting=9000)], supply=SUPPLY).room == quote.room
     assert controller.quote([in_flight(8)], supply=SUPPLY).room == math.inf
     assert controller.quote([group], supply=SUPPLY / 50).room == LEAST_ROOM
     assert controller.quote([group], supply=SUPPLY * 10).room == pytest.approx(10 * quote.room)
@@ -227,14 +260,6 @@ def test_few_places_are_a_reason() -> None:
     """With three places the price in bulk is what keeps them turning."""
     quote = PriceController(max_in_flight=3).quote([in_flight(3, waiting=300)], supply=SUPPLY)
     assert quote.reason is Reason.PLACES
-
-
-def test_finishes_are_for_calm_times() -> None:
-    """Alone it is calm; in bulk it is not."""
-    assert PriceController().quote([in_flight(1)], supply=SUPPLY).calm
-    busy = PriceController().quote([in_flight(8, waiting=300)], supply=SUPPLY)
-    assert not busy.calm
-    assert busy.price > CALM_FACTOR * MEASURED.mean_delay(120.0)
 
 
 @given(

@@ -96,17 +96,22 @@ async def test_interactive_callers_have_their_number_in_a_few_permits(world):
 
 @virtual_time
 async def test_priority_makes_no_difference_among_equals(world):
-    """Where all are interactive, they are polled as if all were bulk."""
+    """Where all are interactive, none of them is looked for at less than the price."""
+    async with world(manager={"explain": True}, **USUAL) as w:
+        prices = []
 
-    async def routes(priority):
-        async with world(**USUAL) as w:
-            await asyncio.gather(
-                *(w.manager.verify("whatsapp", priority=priority) for _ in range(8))
-            )
-            return w.routes()
+        def listen(event):
+            if event.decision is not None and event.decision.kind == "poll":
+                prices.append((event.decision.price, w.manager.statistics().price))
 
-    interactive, bulk = await routes("interactive"), await routes("bulk")
-    assert interactive.count("status") == pytest.approx(bulk.count("status"), abs=2)
+        w.manager.subscribe(listen)
+        await asyncio.gather(*(w.manager.verify("whatsapp") for _ in range(8)))
+        assert len(prices) > 20
+        assert all(paid == asked for paid, asked in prices)
+        prices.clear()
+        bulk = asyncio.gather(*(w.manager.verify("whatsapp", priority="bulk") for _ in range(8)))
+        await asyncio.gather(bulk, w.manager.verify("whatsapp"))
+        assert any(paid < asked for paid, asked in prices)
 
 
 @virtual_time

@@ -10,7 +10,8 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from papsms_async import Outcome, State
+from papsms_async import Outcome, RateLimit, State
+from papsms_async.bucket import Pace
 from papsms_async.events import EventKind
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import OWED
@@ -330,8 +331,9 @@ def _check_sms(seen: Seen) -> Iterator[str]:
             start, deadline = begun[intent_id]
             bought = seen.engine.activations[event.activation.activation_id]
             polled, tried = polls[bought.activation_id], unsent[bought.activation_id]
-            requests, per, _ = seen.plan.limit
-            in_line = min(deadline - start, 6 * per / requests)
+            requests, per, profile = seen.plan.limit
+            limit = RateLimit(requests, per, profile=profile)
+            in_line = min(deadline - start, 6 / Pace.of(limit).rate)
             yield from _missed(bought, polled, tried, lesser, start, deadline, told.at, in_line)
 
 

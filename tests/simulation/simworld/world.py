@@ -104,6 +104,10 @@ class OddPlan:
         """Return the age of the next poll; what is past the timeout is cut to it."""
         return (age // self.step + 1) * self.step + 0.1 * (age % 1.0)
 
+    def delay_cost(self, last: float, age: float, wait: float) -> float:
+        """Return what waiting costs: for some ages less than anything else that waits, or more."""
+        return 0.3 * ((age - last) % 1.0) ** 2
+
 
 class OddPrices:
     """Changes the price now and then, so that everything is planned anew."""
@@ -114,7 +118,7 @@ class OddPrices:
     def quote(self, *groups: object, **numbers: object) -> Quote:
         """Return some price."""
         self._looks += 1
-        return Quote(float(self._looks // 3), Reason.BALANCE, calm=self._looks % 5 == 0)
+        return Quote(float(self._looks // 3), Reason.BALANCE)
 
 
 @contextmanager

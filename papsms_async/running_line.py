@@ -1,0 +1,192 @@
+"""Where what activations in flight need waits for a permit: polls that are due, and finishes.
+
+Due polls seldom find a permit free, so in which order they go matters as much as when they are due.
+Being late costs little where an SMS is not likely yet, and much where it probably lies there unseen
+(`papsms_async.polling.PollPlan.delay_cost`). So the whole line has one ticket in the quota's queue,
+and when a permit is there, the costs of that moment decide. A poll of bulk may so go before one of
+an interactive caller, whose seconds count more (`papsms_async.market.WEIGHTS`): one who was looked
+for a second ago loses less than one who was not for a minute.
+
+Others wait as well. Where no poll that is due loses as much, the permit is that of an interactive
+caller who waits to buy (`CALLER`), or a finish's (`FINISH`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import chain, islice
+from operator import itemgetter
+from typing import Protocol
+
+from papsms_async.dispatcher import Rank
+from papsms_async.line_ticket import LineTicket
+from papsms_async.quota import Permit, Quota
+from papsms_async.quota.base import Priority
+from papsms_async.tasks import OwnedTasks
+
+CALLER = 0.08
+"""What a second of an interactive caller's wait for a number counts, in seconds of unseen SMS."""
+
+FINISH = 0.05
+"""What a second of a finish's wait counts. Its caller has the SMS, but what is put off for long
+comes when it is in the way."""
+
+MOST_COMPARED = 64
+"""Of more that wait, the longest due are compared: to go through thousands would take too long."""
+
+
+class Buyers(Protocol):
+    """Callers who wait for a number."""
+
+    def take_over(self, permit: Permit) -> bool:
+        """Let an interactive caller buy with this permit; return whether one can."""
+        ...
+
+
+class _Claim:
+    """One request that waits. What is not a poll has no cost, and goes in the order of its due."""
+
+    __slots__ = ("alarm", "cost", "due", "rank", "turn")
+
+    def __init__(
+        self, rank: Rank, due: float, cost: Callable[[], float], turn: asyncio.Future[Permit]
+    ) -> None:
+        self.rank = rank
+        self.due = due
+        self.cost = cost
+        self.turn = turn
+        self.alarm: asyncio.TimerHandle | None = None
+
+
+def _no_cost() -> float:
+    return 0.0
+
+
+class RunningLine:
+    """The line of one manager.
+
+    Args:
+        quota: Gives the permits.
+        tasks: Owns the task that waits for one.
+
+    Attributes:
+        buyers: May use a permit instead of a poll.
+    """
+
+    def __init__(self, quota: Quota, tasks: OwnedTasks) -> None:
+        self.buyers: Buyers | None = None
+        # By rank, the most urgent first; within it in the order in which they came, which is that
+        # in which they were due but for a moment.
+        self._claims: dict[Rank, dict[_Claim, None]] = {
+            rank: {} for rank in (Rank.URGENT, Rank.POLL, Rank.BULK_POLL, Rank.FINISH)
+        }
+        self._ticket = LineTicket(
+            quota,
+            tasks,
+            name="papsms running line",
+            granted=self._granted,
+            refused=self._refused,
+            over=self._ask,
+        )
+
+    def __len__(self) -> int:
+        return sum(map(len, self._claims.values()))
+
+    async def permit(
+        self, rank: Rank, due: float, urgent_at: float, cost: Callable[[], float] = _no_cost
+    ) -> Permit:
+        """Wait for the turn of one request.
+
+        Args:
+            rank: `Rank.POLL`, `Rank.BULK_POLL` or `Rank.FINISH`.
+            due: Loop time at which it was due.
+            urgent_at: Loop time from which on it goes before everything else.
+            cost: Gives what the wait of a poll costs now, in seconds of unseen SMS a second, as
+                far as they count.
+
+        Raises:
+            RateLimitedError: The service wants to be left alone for so long that waiting makes no
+                sense.
+        """
+        loop = asyncio.get_running_loop()
+        claim = _Claim(rank, due, cost, loop.create_future())
+        self._claims[rank][claim] = None
+        claim.alarm = loop.call_at(urgent_at, self._hasten, claim, urgent_at)
+        self._ask()
+        try:
+            return await claim.turn
+        except asyncio.CancelledError:
+            if not claim.turn.cancelled() and claim.turn.exception() is None:
+                # Cancelled between the grant and the wake-up.
+                claim.turn.result().unsent()
+            raise
+        finally:
+            claim.alarm.cancel()
+            if self._leave(claim):
+                self._ask()
+
+    def _leave(self, claim: _Claim) -> bool:
+        """Take it out; return whether it was still there."""
+        return self._claims[claim.rank].pop(claim, claim) is None
+
+    def _hasten(self, claim: _Claim, urgent_at: float) -> None:
+        if self._leave(claim):
+            claim.rank, claim.due, claim.cost = Rank.URGENT, urgent_at, _no_cost
+            self._claims[Rank.URGENT][claim] = None
+            self._ask()
+
+    def _ask(self) -> None:
+        """Have a ticket just while something waits, of the priority of the first."""
+        for rank, claims in self._claims.items():
+            if claims:
+                self._ticket.ask((rank, next(iter(claims)).due))
+                return
+        self._ticket.withdraw()
+
+    def take_over(self, permit: Permit, rank: Rank) -> bool:
+        """Use a permit that came to somebody of a rank, where something more urgent waits.
+
+        Of several permits that come at once the line's one ticket gets one.
+
+        Returns:
+            Whether it was used; if not, it is untouched.
+        """
+        if not any(claims for mine, claims in self._claims.items() if mine < rank):
+            return False
+        self._granted(permit)
+        self._ask()
+        return True
+
+    def _granted(self, permit: Permit, _at: Priority = ()) -> None:
+        for rank, claims in self._claims.items():
+            while claims:
+                others = self._claims[Rank.BULK_POLL] if rank is Rank.POLL else {}
+                claim, cost = _dearest(claims, others)
+                if rank in (Rank.POLL, Rank.BULK_POLL):
+                    if rank is Rank.POLL and cost < CALLER and self._is_bought_with(permit):
+                        return
+                    if cost < FINISH and self._claims[Rank.FINISH]:
+                        claim, _ = _dearest(self._claims[Rank.FINISH])
+                self._leave(claim)
+                # One that was cancelled may not be gone yet.
+                if not claim.turn.done():
+                    claim.turn.set_result(permit)
+                    return
+        permit.unsent()
+
+    def _is_bought_with(self, permit: Permit) -> bool:
+        return self.buyers is not None and self.buyers.take_over(permit)
+
+    def _refused(self, error: Exception) -> None:
+        for claims in self._claims.values():
+            for claim in claims:
+                if not claim.turn.done():
+                    claim.turn.set_exception(error)
+            claims.clear()
+
+
+def _dearest(*lines: dict[_Claim, None]) -> tuple[_Claim, float]:
+    """Return who loses most by waiting, and how much; the first of equals."""
+    compared = chain.from_iterable(islice(claims, MOST_COMPARED) for claims in lines)
+    return max(((claim, claim.cost()) for claim in compared), key=itemgetter(1))
