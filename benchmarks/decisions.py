@@ -10,8 +10,9 @@ from environment import machine
 
 from papsms_async.delays import DelayLaw
 from papsms_async.learning import DelayModel
-from papsms_async.polling import poll_plan
+from papsms_async.polling import PollPlan, poll_plan
 from papsms_async.pricing import InFlight, PriceController, age_histogram
+from papsms_async.running_line import MOST_COMPARED
 
 KIND = ("whatsapp", "us")
 SUPPLY = 57.1 / 60
@@ -41,12 +42,18 @@ def main() -> None:
         ("plan, not cached", lambda n: poll_plan(law, 20.0 + n / 1e6, 120.0)),
         ("plan, cached", lambda _: poll_plan(law, 20.0, 120.0)),
         ("next poll", lambda n: plan.next_poll(n / 3)),
+        ("which of many due polls goes", lambda _: dearest(plan)),
         ("observation", lambda n: model.observe(*KIND, age=n / 3, arrived=True, at=0.0)),
         ("law, made anew", lambda _: seen_one().law(*KIND)),
         ("law, cached", lambda _: model.law(*KIND)),
     )
     for name, call in decisions:
         print(f"{name:<58} {median_us(call):8.1f}")
+
+
+def dearest(plan: PollPlan) -> float:
+    """Return what the poll loses by waiting that loses most, of so many as are compared."""
+    return max(plan.delay_cost(0.0, 20.0 + k / 10) for k in range(MOST_COMPARED))
 
 
 def seen_one() -> DelayModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from math import isinf
 
 import attrs
 
@@ -103,6 +104,8 @@ class Decision:
         price: Seconds of waiting that a request had to save.
         price_reason: What set the price, in a word, where that is known.
         index: Seconds of waiting that a poll was expected to save; ``None`` for the others.
+        delay_cost: Seconds that a poll would have lost by each second that it waited on: by this
+            polls are chosen. Infinite for one that is the last.
         age: Seconds since the SMS was requested, of a poll.
         last_look: Age at the poll before, 0 if there was none.
         due: Age at which the poll was due.
@@ -123,6 +126,7 @@ class Decision:
     price: float
     price_reason: str | None = None
     index: float | None = None
+    delay_cost: float | None = None
     age: float | None = None
     last_look: float | None = None
     due: float | None = None
@@ -145,8 +149,12 @@ class Decision:
         else:
             last = self.timeout is not None and self.due is not None and self.due >= self.timeout
             looked = "not looked yet" if not self.last_look else f"last look {self.last_look:.1f} s"
+            cost = self.delay_cost
+            late = ""
+            if cost is not None and not isinf(cost):
+                late = f" (waiting costs {max(0.0, cost):.2f} s a second)"
             parts.append(
-                f"saves {self.index:.1f} s, {price}; age {self.age:.1f} s, {looked},"
+                f"saves {self.index:.1f} s{late}, {price}; age {self.age:.1f} s, {looked},"
                 f" due {self.due:.1f} s{' (the last look)' if last else ''};"
             )
         if self.law is not None:

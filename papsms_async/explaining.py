@@ -38,9 +38,11 @@ class Look:
         last: Age at the look before, 0 if there was none.
         due: Age at which it was due.
         timeout: Age at which the activation is given up.
+        delay_cost: Seconds that it would lose by each second that it waited on.
     """
 
     price: float
+    delay_cost: float
     age: float
     last: float
     due: float
@@ -152,6 +154,7 @@ def _decide(
         price=price if look is None else look.price,
         price_reason=reason,
         index=None if look is None else index(law, look.last, max(look.age, look.last)),
+        delay_cost=None if look is None else look.delay_cost,
         age=None if look is None else look.age,
         last_look=None if look is None else look.last,
         due=None if look is None else look.due,

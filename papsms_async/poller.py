@@ -228,6 +228,7 @@ class Poller:
         if self._shared.explainer.view is not None:
             look = Look(
                 price=self.times.market.price_for(watch.tracked.priority),
+                delay_cost=self._delay_cost(watch),
                 age=watch.age(),
                 last=watch.last,
                 due=due - watch.start,

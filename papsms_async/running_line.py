@@ -32,7 +32,7 @@ FINISH = 0.05
 """What a second of a finish's wait counts. Its caller has the SMS, but what is put off for long
 comes when it is in the way."""
 
-MOST_COMPARED = 64
+MOST_COMPARED = 32
 """Of more that wait, the longest due are compared: to go through thousands would take too long."""
 
 

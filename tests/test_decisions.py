@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import pytest
@@ -27,6 +28,7 @@ def decision(**fields):
             "waited": 0.5,
             "price": 4.0,
             "index": 6.25,
+            "delay_cost": 0.3125,
             "age": 21.5,
             "last_look": 9.0,
             "due": 21.0,
@@ -44,16 +46,18 @@ def decision(**fields):
 def test_poll_is_one_line():
     """What it was expected to save, at which price, when, by which law, before whom."""
     assert str(decision()) == (
-        "poll     whatsapp/gb user-1: saves 6.2 s, price 4 s; age 21.5 s, last look 9.0 s,"
-        " due 21.0 s; law: median 11.8 s, 8 % never, 143 seen of whatsapp/gb;"
+        "poll     whatsapp/gb user-1: saves 6.2 s (waiting costs 0.31 s a second), price 4 s;"
+        " age 21.5 s, last look 9.0 s, due 21.0 s; law: median 11.8 s, 8 % never,"
+        " 143 seen of whatsapp/gb;"
         " in line: purchases 40, polls 2, finishes 1; next: finish (waits 3.1 s)"
     )
 
 
 def test_first_and_last_look_are_told():
     """Nothing before the first; the last one is at the timeout."""
-    text = str(decision(last_look=0.0, due=120.0, age=120.0))
+    text = str(decision(last_look=0.0, due=120.0, age=120.0, delay_cost=math.inf))
     assert "not looked yet, due 120.0 s (the last look);" in text
+    assert "saves 6.2 s, price 4 s;" in text
 
 
 def test_purchase_and_finish_are_one_line():

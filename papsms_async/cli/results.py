@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 from papsms_async.cli.exec_flow import ExecReport
@@ -100,6 +101,8 @@ def decision_fields(decision: Decision) -> dict[str, Any]:
         "price": float(f"{decision.price:.3g}"),
         "price_reason": decision.price_reason,
         "index": _rounded(decision.index),
+        # JSON has no infinity.
+        "delay_cost": None if decision.delay_cost == inf else _rounded(decision.delay_cost),
         "age": _rounded(decision.age),
         "last_look": _rounded(decision.last_look),
         "due": _rounded(decision.due),

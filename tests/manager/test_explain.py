@@ -73,6 +73,7 @@ async def test_every_request_has_its_decision(world, settled):
     polls = [one for one in decisions if one.kind is DecisionKind.POLL]
     assert all(one.last_look <= one.due <= one.age + 1e-6 for one in polls)
     assert all(one.waited == pytest.approx(one.age - one.due, abs=1e-6) for one in polls)
+    assert all((one.delay_cost <= 1.0) is (one.age < one.timeout) for one in polls)
     assert max(one.waited for one in polls) > 1
     # Whoever waits most urgently is named: another poll that is due, and where none is, a finish.
     nexts = Counter(one.runner_up.what for one in polls if one.runner_up is not None)
