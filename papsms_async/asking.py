@@ -96,7 +96,8 @@ async def ask(
                     _RANKS[watch.tracked.priority],
                     due,
                     watch.start + watch.timeout,
-                    cost,
+                    # After a 429 it is still to be made.
+                    lambda: 1.0 if looks else cost(),
                 ),
                 attempts=1,
                 granted=granted,

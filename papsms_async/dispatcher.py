@@ -51,7 +51,11 @@ RETRY_CAP = 20.0
 
 
 class Rank(IntEnum):
-    """Who gets the next permit; lower goes first, and within a rank the earliest due."""
+    """Who gets the next permit; lower goes first, and within a rank the earliest due.
+
+    Polls and finishes of a manager wait in lines of their own, each with one place here
+    (`papsms_async.running_line`, `papsms_async.purchase_line`).
+    """
 
     URGENT = 0
     """A finish that has waited as long as it may, or the last look for an SMS."""

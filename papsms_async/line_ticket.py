@@ -51,8 +51,8 @@ class LineTicket:
     def ask(self, at: Priority) -> None:
         """Wait with a priority, from now on if it waits already."""
         if self._ticket is None:
-            self.at = at
             self._ticket = ticket = self._quota.enqueue(at)
+            self.at = at
             task = self._tasks.spawn(self._wait(ticket), name=self._name)
             # By the task and not inside it: one that is cancelled before its first step never runs.
             task.add_done_callback(lambda _: self._ended(ticket))

@@ -213,13 +213,14 @@ class Poller:
     def _delay_cost(self, watch: Watch) -> float:
         """Return what it costs now that a poll which is due waits, in seconds of SMS a second."""
         age = watch.age()
-        if age >= watch.timeout:
+        last_age = self.agenda.last_age(watch)
+        if age >= last_age:
             return inf
         if any(look <= age for look in watch.looks):
             # An SMS is said to be there.
             return self.times.market.weight(watch.tracked.priority)
         return self.times.delay_cost(
-            watch.tracked, last=watch.last, age=age, timeout=watch.timeout, wait=1.0 / self._supply
+            watch.tracked, last=watch.last, age=age, timeout=last_age, wait=1.0 / self._supply
         )
 
     def _granted(self, watch: Watch, due: float) -> None:

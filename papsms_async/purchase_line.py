@@ -8,6 +8,9 @@ interactive caller waits it goes among the polls of bulk, and after a few permit
 An order whose purchase is made anew (another country, a new key, a 429) keeps its place, goes
 before the rest, and its tenant pays for that permit like for any other.
 
+Where no poll of an interactive caller loses much by waiting, its permit is given to one who waits
+to buy (`PurchaseLine.take_over`).
+
 While interactive callers come, bulk leaves them a few places, so that they need not wait for one of
 its activations to end.
 """
@@ -33,6 +36,7 @@ TenantWeights = Mapping[str, float] | Callable[[str], float | None]
 PATIENCE = 3
 """Permits for which an interactive caller in line lets overdue polls of bulk go first. So many more
 go to them after each such purchase, so that no number of callers can keep bulk from its SMS."""
+_LATE = (Rank.BULK_POLL, -inf)
 KEPT_SHARE = 0.1
 """Share of all places that is kept for interactive callers while there are such callers..."""
 KEPT_AT_MOST = 0.25
@@ -305,10 +309,15 @@ class PurchaseLine:
         if self._calling:
             self._alarm = asyncio.get_running_loop().call_later(self._patience, self._hasten)
 
+    @property
+    def is_late(self) -> bool:
+        """Whether an interactive caller has waited for more than a few permits."""
+        return self._ticket.at == _LATE
+
     def _hasten(self) -> None:
         self._alarm = None
         if self._ticket.at is not None:
-            self._ticket.ask((Rank.BULK_POLL, -inf))
+            self._ticket.ask(_LATE)
 
     def take_over(self, permit: Permit) -> bool:
         """Let an interactive caller buy with a permit that was somebody else's.
@@ -316,10 +325,12 @@ class PurchaseLine:
         Returns:
             Whether one can; if not, the permit is untouched.
         """
-        if not self.waiting(Priority.INTERACTIVE):
+        first = self._first()
+        if first is None or first.priority is not Priority.INTERACTIVE:
             return False
         buyer = self._take()
         if buyer is None:
+            self._refresh()
             return False
         buyer.turn.set_result(permit)
         # As after a permit of its own, polls of bulk have their turns before the next.

@@ -4,8 +4,9 @@
 the service answered. Failures are tried again with growing pauses for as long as the manager lives;
 what is still owed when it closes stays in the ledger for the next recovery.
 
-A finish can wait, because its caller has what it wanted: it goes after due polls and before
-purchases, but for no longer than `PATIENCE`, and not past the time when the number expires.
+A finish can wait, because its caller has what it wanted: it goes after due polls that lose by
+waiting and before purchases of bulk, but for no longer than `PATIENCE`, and not past the time when
+the number expires.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ class ReleaseDesk:
     def hurry(self) -> None:
         """It is closing: finishes go before everything else, and pauses are cut short."""
         self._hurry.set()
+        self._line.hurry()
 
     def owe(self, tracked: Tracked) -> None:
         """Take on the finish that ``tracked`` owes; harmless if it is taken on already."""

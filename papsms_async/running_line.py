@@ -14,8 +14,10 @@ caller who waits to buy (`CALLER`), or a finish's (`FINISH`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from itertools import chain, islice
+from math import inf
 from operator import itemgetter
 from typing import Protocol
 
@@ -33,7 +35,9 @@ FINISH = 0.05
 comes when it is in the way."""
 
 MOST_COMPARED = 32
-"""Of more that wait, the longest due are compared: to go through thousands would take too long."""
+"""Of more of one rank that wait, the first are compared: to go through thousands takes too long."""
+
+_log = logging.getLogger("papsms_async")
 
 
 class Buyers(Protocol):
@@ -41,6 +45,11 @@ class Buyers(Protocol):
 
     def take_over(self, permit: Permit) -> bool:
         """Let an interactive caller buy with this permit; return whether one can."""
+        ...
+
+    @property
+    def is_late(self) -> bool:
+        """Whether one has waited so long that polls of bulk no longer go before it."""
         ...
 
 
@@ -57,6 +66,14 @@ class _Claim:
         self.cost = cost
         self.turn = turn
         self.alarm: asyncio.TimerHandle | None = None
+
+    def cost_now(self) -> float:
+        """Return what its wait costs; a defect there must not stop the line, nor lose a permit."""
+        try:
+            return self.cost()
+        except Exception as error:
+            _log.error("what a poll loses by waiting can't be told: %s", type(error).__name__)
+            return 0.0
 
 
 def _no_cost() -> float:
@@ -76,11 +93,13 @@ class RunningLine:
 
     def __init__(self, quota: Quota, tasks: OwnedTasks) -> None:
         self.buyers: Buyers | None = None
-        # By rank, the most urgent first; within it in the order in which they came, which is that
-        # in which they were due but for a moment.
+        # By rank, the most urgent first; within it in the order in which they came, which is nearly
+        # that in which they were due.
         self._claims: dict[Rank, dict[_Claim, None]] = {
             rank: {} for rank in (Rank.URGENT, Rank.POLL, Rank.BULK_POLL, Rank.FINISH)
         }
+        # When it last had a permit: its polls wait as one, and others of their rank have turns.
+        self._served = -inf
         self._ticket = LineTicket(
             quota,
             tasks,
@@ -113,8 +132,8 @@ class RunningLine:
         claim = _Claim(rank, due, cost, loop.create_future())
         self._claims[rank][claim] = None
         claim.alarm = loop.call_at(urgent_at, self._hasten, claim, urgent_at)
-        self._ask()
         try:
+            self._ask()
             return await claim.turn
         except asyncio.CancelledError:
             if not claim.turn.cancelled() and claim.turn.exception() is None:
@@ -140,7 +159,10 @@ class RunningLine:
         """Have a ticket just while something waits, of the priority of the first."""
         for rank, claims in self._claims.items():
             if claims:
-                self._ticket.ask((rank, next(iter(claims)).due))
+                due = next(iter(claims)).due
+                if rank in (Rank.POLL, Rank.BULK_POLL):
+                    due = max(due, self._served)
+                self._ticket.ask((rank, due))
                 return
         self._ticket.withdraw()
 
@@ -158,13 +180,20 @@ class RunningLine:
         self._ask()
         return True
 
+    def hurry(self) -> None:
+        """It is closing: the finishes that wait go before all else."""
+        now = asyncio.get_running_loop().time()
+        for claim in tuple(self._claims[Rank.FINISH]):
+            self._hasten(claim, now)
+
     def _granted(self, permit: Permit, _at: Priority = ()) -> None:
+        self._served = asyncio.get_running_loop().time()
         for rank, claims in self._claims.items():
             while claims:
                 others = self._claims[Rank.BULK_POLL] if rank is Rank.POLL else {}
                 claim, cost = _dearest(claims, others)
                 if rank in (Rank.POLL, Rank.BULK_POLL):
-                    if rank is Rank.POLL and cost < CALLER and self._is_bought_with(permit):
+                    if rank is Rank.POLL and self._is_bought_with(permit, claim, cost):
                         return
                     if cost < FINISH and self._claims[Rank.FINISH]:
                         claim, _ = _dearest(self._claims[Rank.FINISH])
@@ -175,8 +204,14 @@ class RunningLine:
                     return
         permit.unsent()
 
-    def _is_bought_with(self, permit: Permit) -> bool:
-        return self.buyers is not None and self.buyers.take_over(permit)
+    def _is_bought_with(self, permit: Permit, claim: _Claim, cost: float) -> bool:
+        """Let a caller buy, where no interactive poll is in the way, and none of bulk for long."""
+        buyers = self.buyers
+        if buyers is None or (
+            cost >= CALLER and not (claim.rank is Rank.BULK_POLL and buyers.is_late)
+        ):
+            return False
+        return buyers.take_over(permit)
 
     def _refused(self, error: Exception) -> None:
         for claims in self._claims.values():
@@ -189,4 +224,4 @@ class RunningLine:
 def _dearest(*lines: dict[_Claim, None]) -> tuple[_Claim, float]:
     """Return who loses most by waiting, and how much; the first of equals."""
     compared = chain.from_iterable(islice(claims, MOST_COMPARED) for claims in lines)
-    return max(((claim, claim.cost()) for claim in compared), key=itemgetter(1))
+    return max(((claim, claim.cost_now()) for claim in compared), key=itemgetter(1))

@@ -24,7 +24,7 @@ class Callers:
     """So many callers wait for a number."""
 
     def __init__(self, count, done):
-        self.count, self._done = count, done
+        self.count, self._done, self.is_late = count, done, False
 
     def take_over(self, permit):
         """Buy, if anybody waits."""
@@ -108,6 +108,68 @@ async def test_caller_goes_before_polls_that_lose_little():
     await desk.open()
     await desk.settle()
     assert desk.done == ["dear", "caller", "caller", "cheap"]
+
+
+@virtual_time
+async def test_late_caller_goes_before_polls_of_bulk():
+    """But not before an interactive poll that loses more."""
+    desk = Desk(callers=1)
+    desk.callers.is_late = True
+    desk.wait("cheap", cost=0.9 * CALLER)
+    desk.wait("bulk", Rank.BULK_POLL, DEAR)
+    desk.wait("dear", cost=2 * DEAR)
+    await desk.open()
+    await desk.settle()
+    assert desk.done == ["dear", "caller", "bulk", "cheap"]
+
+
+@virtual_time
+async def test_others_of_the_rank_have_turns():
+    """A cheap poll that always loses does not keep the line before everybody else for ever."""
+    desk = Desk()
+    desk.wait("cheap", cost=0.0)
+
+    async def keep_coming():
+        for number in range(40):
+            desk.wait(number, cost=DEAR, due=asyncio.get_running_loop().time())
+            await asyncio.sleep(0.9)
+
+    coming = asyncio.create_task(keep_coming())
+    await desk.open()
+    await asyncio.sleep(5)
+    begun = asyncio.get_running_loop().time()
+    (await desk.quota.acquire((Rank.CALL, begun))).answered()
+    assert asyncio.get_running_loop().time() - begun < 10
+    await coming
+    await desk.settle()
+
+
+@virtual_time
+async def test_closing_hastens_the_finishes_that_wait():
+    """They go before everything else then."""
+    desk = Desk()
+    desk.wait("poll", cost=DEAR)
+    desk.wait("finish", Rank.FINISH)
+    await asyncio.sleep(0)
+    desk.line.hurry()
+    await desk.open()
+    await desk.settle()
+    assert desk.done == ["finish", "poll"]
+
+
+@virtual_time
+async def test_defect_in_a_cost_loses_no_permit():
+    """A poll whose cost can't be told counts for nothing, and is made all the same."""
+    desk = Desk()
+
+    def broken():
+        raise ArithmeticError("no such law")
+
+    desk.wait("broken", cost=broken)
+    desk.wait("sound", cost=0.1)
+    await desk.open()
+    await desk.settle()
+    assert desk.done == ["sound", "broken"]
 
 
 @virtual_time
