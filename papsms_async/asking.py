@@ -1,7 +1,7 @@
 """Asks once for the status of an activation that is watched: one request, and how long it may take.
 
-The request waits in the line of polls. However long the queue or a
-block of the key: the wait for the SMS has an end, a short grace after its timeout.
+The request waits in the line of polls. However long the queue or a block of the key: the wait for
+the SMS has an end, a short grace after its timeout.
 """
 
 from __future__ import annotations

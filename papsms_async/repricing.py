@@ -23,10 +23,6 @@ from papsms_async.watch import Watch
 IDLE_LOOKS = 4
 """Looks at idle permits for each look at the price, which alone would come too late for some."""
 
-LEAST_GAIN = 1 / 2400
-"""Share of the timeout that a look with an idle permit has to be expected to save: the service is
-not asked where an SMS can hardly be."""
-
 FEW = 500
 """Up to so many in flight, the price is looked at whenever it may have changed."""
 
@@ -124,7 +120,7 @@ class Repricing:
             if watch.task is not None or watch.failures or age < watch.last + closest:
                 continue
             gain = index(self._poller.times.law(watch.tracked), watch.last, age)
-            if gain > max(most, LEAST_GAIN * watch.timeout):
+            if gain > most:
                 best, most = watch, gain
         if best is not None:
             self._poller.agenda.poll_now(best)
