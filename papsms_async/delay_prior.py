@@ -7,7 +7,9 @@ made of noise waits where it should not. So they are first asked which *smooth* 
 The candidates are copies of one law, faster or slower, narrower or wider, with more or fewer SMS
 that never come, each believed in beforehand as much as its distance allows; and, for a
 (service, country), what is known of its service. Bayes' rule weighs them by the evidence, and the
-weighted mean of their survival functions is the prior of the bins.
+weighted mean of their survival functions is the prior of the bins. They stand far apart, which is
+as well while little is known; once a few are left, each gives way to its parts, which stand closer
+than some hundred observations can tell.
 
 For hazards that are constant on each bin, the logarithm of the likelihood of a candidate with
 hazards h_k is the sum over the bins of d_k log h_k - e_k h_k, with d_k events and e_k seconds of
@@ -18,10 +20,11 @@ Pure: no clock, no chance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import product
 from math import exp, log
-from operator import mul
+from operator import itemgetter, mul, neg
 
 import attrs
 
@@ -37,6 +40,12 @@ WIDTHS = ((0.5, 0.25), (0.75, 0.4), (1.0, 0.35))
 """How wide it is on a logarithmic scale, as a share of the given law's width, and the belief."""
 NEVERS = ((0.3, 0.25), (1.0, 0.5), (3.0, 0.25))
 """How many more SMS never come, as a factor, and the belief."""
+PARTS = tuple(product((-1 / 3, 0.0, 1 / 3), repeat=3))
+"""Of what stands for a cell of factor, width and never: the middles of its parts, in cells."""
+FACTOR_CELL, WIDTH_CELL, NEVER_CELL = 2.0**0.5, 0.25, 10.0**0.5
+LIKELY = 0.01
+"""A candidate of a smaller share is not among the few that are left."""
+FEW_LEFT = 8
 MOST_NEVER = 0.6
 LEAST_HAZARD = 1e-7
 NEGLIGIBLE = 1e-4
@@ -49,35 +58,30 @@ class Candidate:
 
     Attributes:
         belief: logarithm of the belief in it beforehand.
-        hazards: SMS per second among those still waiting, one per bin but the last.
-        logs: their logarithms.
+        shape: its factor, its width, and how many more SMS never come; empty for another law.
+        terms: what its likelihood is made of: minus its hazards, SMS per second among those still
+            waiting, one for each bin but the last, and after them their logarithms.
         survivals: S at the edges.
     """
 
     belief: float
-    hazards: tuple[float, ...]
-    logs: tuple[float, ...]
+    shape: tuple[float, ...]
+    terms: tuple[float, ...]
     survivals: tuple[float, ...]
 
     @classmethod
-    def of(cls, survivals: tuple[float, ...], belief: float) -> Candidate:
-        """Make a candidate of a law's survivals at the edges."""
+    def of(
+        cls, survivals: tuple[float, ...], belief: float, shape: tuple[float, ...] = ()
+    ) -> Candidate:
+        """Make a candidate of a law's survivals at the edges; its belief as a probability."""
         hazards = tuple(
             max(LEAST_HAZARD, log(max(low, 1e-300) / max(high, 1e-300)) / (after - before))
             for before, after, low, high in zip(
                 EDGES, EDGES[1:], survivals, survivals[1:], strict=False
             )
         )
-        return cls(log(belief), hazards, tuple(map(log, hazards)), survivals)
-
-    def likelihood(self, events: Sequence[float], exposure: Sequence[float]) -> float:
-        """Return the logarithm of its likelihood, up to a constant.
-
-        Both may end before the last bin: nothing was seen after it then.
-        """
-        gained: float = sum(map(mul, events, self.logs))
-        lost: float = sum(map(mul, exposure, self.hazards))
-        return gained - lost
+        terms = (*map(neg, hazards), *map(log, hazards))
+        return cls(log(belief), shape, terms, survivals)
 
 
 class Candidates:
@@ -88,19 +92,38 @@ class Candidates:
     """
 
     def __init__(self, law: DelayLaw) -> None:
-        never = law.survival(EDGES[-1])
-        middle = _median(law)
-        self._all: list[Candidate] = []
-        for factor in FACTORS:
-            distant = exp(-((log(factor) / SPREAD) ** 2) / 2)
-            for width, of_width in WIDTHS:
-                pending = _pending(law, never, middle, factor, width)
-                for more, of_more in NEVERS:
-                    share = min(MOST_NEVER, more * never)
-                    survivals = tuple(share + (1 - share) * value for value in pending)
-                    self._all.append(Candidate.of(survivals, distant * of_width * of_more))
-        total = sum(exp(one.belief) for one in self._all)
-        self._total = log(total)
+        self._law = law
+        self._never = law.survival(EDGES[-1])
+        self._middle = _median(law)
+        beliefs = {
+            (factor, width, more): exp(-((log(factor) / SPREAD) ** 2) / 2) * of_width * of_more
+            for factor in FACTORS
+            for width, of_width in WIDTHS
+            for more, of_more in NEVERS
+        }
+        total = sum(beliefs.values())
+        self._all = [self._copy(shape, belief / total) for shape, belief in beliefs.items()]
+        self._parts: dict[tuple[float, ...], list[Candidate]] = {}
+
+    def _copy(self, shape: tuple[float, ...], belief: float) -> Candidate:
+        factor, width, more = shape
+        pending = _pending(self._law, self._never, self._middle, factor, width)
+        share = min(MOST_NEVER, more * self._never)
+        survivals = tuple(share + (1 - share) * value for value in pending)
+        return Candidate.of(survivals, belief, shape)
+
+    def _parts_of(self, whole: Candidate) -> list[Candidate]:
+        """Return what stands for the parts of a candidate's cell, which share its belief."""
+        parts = self._parts.get(whole.shape)
+        if parts is None:
+            factor, width, more = whole.shape
+            shapes = (
+                (factor * FACTOR_CELL**a, width + WIDTH_CELL * b, more * NEVER_CELL**c)
+                for a, b, c in PARTS
+            )
+            belief = exp(whole.belief) / len(PARTS)
+            parts = self._parts[whole.shape] = [self._copy(shape, belief) for shape in shapes]
+        return parts
 
     def posterior(
         self,
@@ -118,31 +141,41 @@ class Candidates:
             parent: another candidate, such as the law of the service.
             belief: the share of belief that it gets beforehand, below 1.
         """
-        # Made at every tenth of new evidence, for each service: the bins that nobody lived to see
-        # need not be looked at a hundred and fifty times.
-        pairs = enumerate(zip(events, exposure, strict=True), 1)
-        seen = max((k for k, pair in pairs if any(pair)), default=0)
-        events, exposure = events[:seen], exposure[:seen]
-        candidates = self._all
-        rest = log(1 - belief) - self._total
-        scores = [one.belief + rest + one.likelihood(events, exposure) for one in candidates]
+        # Made at every tenth of new evidence, for each service: what is zero need not be looked at
+        # some hundred times. Two terms at least, because itemgetter gives no tuple of one.
+        counted = (*exposure, *events)
+        places = [k for k, value in enumerate(counted) if value]
+        seen = (*(counted[k] for k in places), 0.0, 0.0)
+        terms = itemgetter(*places, 0, 0)
+
+        def weighed(these: Iterable[Candidate], belief: float) -> list[tuple[float, Candidate]]:
+            more = log(belief)
+            return [
+                (more + one.belief + sum(map(mul, seen, terms(one.terms))), one) for one in these
+            ]
+
+        scores = weighed(self._all, 1 - belief)
+        likely = _likely(scores, LIKELY)
+        if len(likely) <= FEW_LEFT:
+            parts = (part for _, one in likely for part in self._parts_of(one))
+            scores = weighed(parts, 1 - belief)
         if parent is not None and belief > 0:
-            survivals, _ = parent.tables(EDGES)
-            more = Candidate.of(survivals, belief)
-            candidates = [*candidates, more]
-            scores.append(more.belief + more.likelihood(events, exposure))
-        best = max(scores)
-        shares = [exp(score - best) for score in scores]
-        least = NEGLIGIBLE * sum(shares)
-        kept = [
-            (share, one.survivals)
-            for share, one in zip(shares, candidates, strict=True)
-            if share > least
-        ]
-        weights, curves = zip(*kept, strict=True)
+            scores += weighed([Candidate.of(parent.tables(EDGES)[0], 1.0)], belief)
+        weights, kept = zip(*_likely(scores, NEGLIGIBLE), strict=True)
         total = sum(weights)
-        means = (sum(map(mul, weights, values)) / total for values in zip(*curves, strict=True))
+        curves = zip(*(one.survivals for one in kept), strict=True)
+        means = (sum(map(mul, weights, values)) / total for values in curves)
         return DelayLaw.from_survival(dict(zip(EDGES, means, strict=True)).__getitem__)
+
+
+def _likely(
+    scores: Sequence[tuple[float, Candidate]], least: float
+) -> list[tuple[float, Candidate]]:
+    """Return those whose share is more than ``least``, with what is in proportion to it."""
+    best = max(score for score, _ in scores)
+    shares = [(exp(score - best), one) for score, one in scores]
+    least *= sum(share for share, _ in shares)
+    return [(share, one) for share, one in shares if share > least]
 
 
 @lru_cache(maxsize=16)

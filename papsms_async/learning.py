@@ -2,16 +2,13 @@
 
 Theory of operation
 -------------------
-The estimate of the hazard in each bin k is events over exposure, shrunk towards a prior law worth
-`kappa` activations:
+The hazard in each bin is events over exposure, shrunk towards a prior law as far as the counts
+themselves speak for it (`papsms_async.shrinkage`).
 
-    h_k = (d_k + kappa * h0_k * e0_k) / (e_k + kappa * e0_k)
-
-d_k are the SMS seen in the bin, e_k the seconds that activations spent waiting in it, h0_k and
-e0_k the same of the prior (e0_k is the time that one activation of the prior law would spend
-there). An activation given up without an SMS adds exposure and no event, which is all that
-right-censoring takes; one that is still in flight adds its exposure up to its last poll, so that
-the quick ones, which are heard of first, do not make the service look quicker than it is.
+Events are the SMS seen in the bin, exposure the seconds that activations spent waiting in it. An
+activation given up without an SMS adds exposure and no event, which is all that right-censoring
+takes; one that is still in flight adds its exposure up to its last poll, so that the quick ones,
+which are heard of first, do not make the service look quicker than it is.
 
 The prior is the smooth law that the counts speak for (`papsms_async.delay_prior`). Among what it
 may be is the law of the parent: of a (service, country) its service, of a service everything seen.
@@ -23,7 +20,7 @@ twenty minutes, which is how fast the law follows drift. Time alone takes hours 
 little happens that time matters, permits lie idle and the law decides next to nothing, and
 yesterday's law is still better than the cold start.
 
-Source: the occurrence/exposure rate with a gamma prior per bin.
+Source: the occurrence/exposure rate.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import inf, log2
 from typing import Any
@@ -39,11 +36,9 @@ from typing import Any
 from papsms_async.delay_prior import Candidates, candidates_of
 from papsms_async.delays import BINS_PER_OCTAVE, COLD_START, EDGES, DelayLaw
 from papsms_async.evidence import HALF_LIFE_OBSERVATIONS, HALF_LIFE_SECONDS, Evidence, Key
+from papsms_async.shrinkage import KAPPAS, shrunk
 
 __all__ = ["DelayModel"]
-
-KAPPA = 40.0
-"""What the prior law weighs, in activations."""
 
 PARENT_BELIEF = 0.75
 """How likely a (service, country) is to be like its service beforehand, or a service like all, were
@@ -123,14 +118,14 @@ class _Counts:
         return counts
 
     def law_under(
-        self, parent: DelayLaw, belief: float, kappa: float, candidates: Candidates
+        self, parent: DelayLaw, belief: float, kappas: Sequence[float], candidates: Candidates
     ) -> DelayLaw:
         """Return the law of these counts; the last one made while little is new.
 
         Args:
             parent: What is known of more than these counts.
             belief: How likely this is like the parent, beforehand.
-            kappa: Weight of the prior.
+            kappas: What the prior may weigh.
             candidates: What else it may be like.
         """
         enough = self.fresh > REBUILD_SHARE * (self.current_weight() + FEW)
@@ -140,13 +135,7 @@ class _Counts:
         exposures = [seconds / self.gain for seconds in self.exposure[:last]]
         seen = [events / self.gain for events in self.events[:last]]
         prior = candidates.posterior(seen, exposures, parent=parent, belief=belief)
-        hazards = []
-        survivals, integrals = prior.tables(EDGES)
-        for k in range(last):
-            exposure = exposures[k] + kappa * (integrals[k + 1] - integrals[k])
-            events = seen[k] + kappa * (survivals[k] - survivals[k + 1])
-            hazards.append(events / exposure if exposure > 1e-12 else 0.0)
-        self.law = DelayLaw(EDGES, (*hazards, 0.0))
+        self.law = shrunk(prior, seen, exposures, kappas)
         self.parent = parent
         self.fresh = 0.0
         return self.law
@@ -163,14 +152,14 @@ class DelayModel:
     Args:
         prior: the law before anything was seen; scale it for a service whose delays are of
             another order.
-        kappa: weight of each prior, in activations, more than 0.
+        kappas: what each prior may weigh, in activations, more than 0.
     """
 
-    def __init__(self, *, prior: DelayLaw = COLD_START, kappa: float = KAPPA) -> None:
-        if kappa <= 0:
-            raise ValueError("kappa must be more than 0")
+    def __init__(self, *, prior: DelayLaw = COLD_START, kappas: Sequence[float] = KAPPAS) -> None:
+        if not kappas or min(kappas) <= 0:
+            raise ValueError("kappas must be more than 0")
         self._prior = prior
-        self._kappa = kappa
+        self._kappas = tuple(kappas)
         self._grow = 2.0 ** (1.0 / HALF_LIFE_OBSERVATIONS)
         self._counts: OrderedDict[tuple[str, ...], _Counts] = OrderedDict()
         self._laws: dict[tuple[str, str], DelayLaw] = {}
@@ -278,7 +267,7 @@ class DelayModel:
                 # Of what the parent knows, that much was learned from others.
                 others = 0.0 if weight <= 0.0 else max(0.0, 1.0 - mine / weight)
                 candidates = candidates_of(self._prior)
-                law = counts.law_under(law, PARENT_BELIEF * others, self._kappa, candidates)
+                law = counts.law_under(law, PARENT_BELIEF * others, self._kappas, candidates)
                 weight = mine
         return law
 
@@ -291,13 +280,14 @@ class DelayModel:
         """Return what the law of a (service, country) was mostly learned from, and how much.
 
         Returns:
-            The most specific key that more was seen of than its prior weighs, else the general one,
-            with the activations that its evidence stands for; None and 0 where nothing was seen.
+            The most specific key that more was seen of than its prior weighs at least, else the
+            general one, with the activations that its evidence stands for; None and 0 where
+            nothing was seen.
         """
         for key in ((service, country), (service,), ()):
             counts = self._counts.get(key)
             weight = 0.0 if counts is None else counts.current_weight()
-            if weight > self._kappa or (weight > 0.0 and not key):
+            if weight > min(self._kappas) or (weight > 0.0 and not key):
                 return key, weight
         return None, 0.0
 

@@ -248,7 +248,7 @@ def test_thin_pairs_lean_on_service_then_on_everything() -> None:
 
 def test_shrinkage_has_its_limits() -> None:
     """A heavy prior keeps to smooth laws, a feather-light one follows the data alone."""
-    heavy, light = DelayModel(kappa=1e7), DelayModel(kappa=1e-6)
+    heavy, light = DelayModel(kappas=(1e7,)), DelayModel(kappas=(1e-6,))
     for model in (heavy, light):
         for number in range(200):
             # Half of them at 4 s, half at 40 s: no smooth law has that.
@@ -300,8 +300,8 @@ def test_what_is_in_flight_corrects_what_was_heard_first() -> None:
     truth = DelayLaw.lognormal(20.0, 0.8, 0.0).survival(10.0)
     assert told.law(*KIND).survival(10.0) == pytest.approx(truth, abs=0.05)
     assert naive.law(*KIND).survival(10.0) < 0.2
-    with pytest.raises(ValueError, match="kappa"):
-        DelayModel(kappa=0.0)
+    with pytest.raises(ValueError, match="kappas"):
+        DelayModel(kappas=(0.0,))
 
 
 def test_law_object_lives_until_there_is_news() -> None:

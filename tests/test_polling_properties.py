@@ -187,7 +187,7 @@ def test_giving_up_does_not_bend_the_law(truth: str, given_up: str, gap: float) 
     law, ends = TRUTHS[truth], GIVEN_UP[given_up]
     rng = random.Random(f"{truth} {given_up}")
     # A prior that weighs next to nothing, and is not the truth.
-    model = DelayModel(kappa=1e-3)
+    model = DelayModel(kappas=(1e-3,))
     exposed = []
     for _ in range(2000):
         delay, end = draw(law, rng), ends(rng)
@@ -200,7 +200,7 @@ def test_giving_up_does_not_bend_the_law(truth: str, given_up: str, gap: float) 
             low = gap * (delay // gap)
             model.observe_interval("s", "us", low=low, high=min(low + gap, end), at=0.0)
     # Made of all that was seen, and not of what was there when it was last made.
-    learned = DelayModel.from_snapshot(model.snapshot(0.0), 0.0, kappa=1e-3).law("s", "us")
+    learned = DelayModel.from_snapshot(model.snapshot(0.0), 0.0, kappas=(1e-3,)).law("s", "us")
     watched = sorted(exposed)
     # Edges of bins: within one the truth may be finer than what is learned. And all but the first
     # are ages of looks: what is between two of them nobody knows.

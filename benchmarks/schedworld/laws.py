@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 
@@ -70,6 +72,11 @@ class Law:
             # What could not be delivered comes when the service is back, one after another.
             delay = self.outage[1] - at + 5.0 * chance.factor
         return delay
+
+    @property
+    def curves(self) -> tuple[Callable[[float], float], ...]:
+        """The survival function of each service."""
+        return tuple(partial(self.survival, service=k) for k in range(len(self.medians)))
 
     def survival(self, age: float, service: int = 0) -> float:
         """Return the probability that no SMS has come ``age`` seconds after it was triggered.

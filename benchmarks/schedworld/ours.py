@@ -37,20 +37,20 @@ class Ours:
     Args:
         name: What tables call it.
         options: Further options of `ActivationManager`.
-        only_bulk: Has a row in bulk only.
+        contested: Has a row only where more may be wanted than the limit gives.
         trust: Hears webhooks, and trusts them so: see `WebhookReceiver`.
     """
 
     name: str = "papsms-async"
     options: Mapping[str, Any] = attrs.field(factory=dict)
-    only_bulk: bool = False
+    contested: bool = False
     trust: Trust | None = None
 
     def fits(self, workload: Workload) -> bool:
         """See `Contender.fits`."""
         if (self.trust is None) != (workload.webhooks_lost is None):
             return False
-        return workload.bulk is not None or not self.only_bulk
+        return workload.callers != 1 or not self.contested
 
     @asynccontextmanager
     async def open(

@@ -30,7 +30,7 @@ class Score:
         lost: SMS that came within the timeout and whose caller never had them.
         open: Numbers that were never finished.
         interactive: Mean delay of those who came beside a bulk.
-        interactive_wait: Mean seconds from their asking to the trigger of their SMS.
+        wait: Mean seconds from asking to the trigger of the SMS, of callers who come one by one.
         processor: Seconds of processor time.
     """
 
@@ -47,7 +47,7 @@ class Score:
     lost: int
     open: int
     interactive: float = math.nan
-    interactive_wait: float = math.nan
+    wait: float = math.nan
     processor: float = 0.0
 
 
@@ -62,7 +62,8 @@ def judge(
     if any(job.had_at is None and not job.numbers for job in jobs):
         ended = seconds
     delays = sorted(job.had_at - job.sms_at for job in jobs if job.had_at is not None)
-    beside = [job for job in jobs if job.interactive and job.triggered_at == job.triggered_at]
+    beside = [job for job in jobs if job.interactive]
+    begun = [job for job in jobs if not math.isnan(job.triggered_at - job.asked_at)]
     return Score(
         jobs=len(jobs),
         completed=len(completed),
@@ -77,7 +78,7 @@ def judge(
         lost=sum(job.had_at is None and job.sms_at <= job.triggered_at + timeout for job in jobs),
         open=sum(number.finished is None for number in service.numbers.values()),
         interactive=mean([j.had_at - j.sms_at for j in beside if j.had_at is not None]),
-        interactive_wait=mean([job.triggered_at - job.asked_at for job in beside]),
+        wait=mean([job.triggered_at - job.asked_at for job in begun]),
         processor=processor,
     )
 
