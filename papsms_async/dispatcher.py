@@ -71,6 +71,10 @@ class Rank(IntEnum):
     PURCHASE = 4
     """A bulk purchase: it takes what is left, so that running activations never starve."""
 
+    def __str__(self) -> str:
+        """Return it as people call it."""
+        return self.name.lower().replace("_", " ")
+
 
 class KeyRing:
     """Gives the API key, and asks its source again when the service refuses it.

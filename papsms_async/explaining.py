@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 import attrs
@@ -18,6 +18,7 @@ from papsms_async.decisions import Contender, Decision, DecisionKind, LawSummary
 from papsms_async.dispatcher import Rank
 from papsms_async.events import EventHub, EventKind, VerificationEvent
 from papsms_async.learning import DelayModel
+from papsms_async.line_ticket import Asking
 from papsms_async.models import VerificationRequest
 from papsms_async.polling import index
 from papsms_async.quota import Quota
@@ -60,8 +61,7 @@ class View:
         quota: Whose permits they are.
         price: Gives the price in seconds, and what set it in a word, if that is known.
         lines: Gives how many purchases are in line, polls wait for a permit, finishes are owed.
-        asking: Gives the priority with which the line to buy waits for a permit, and since when
-            its first one does; ``None`` while it does not wait.
+        asking: Gives the lines that wait for a permit, and what each would use it for.
         sms_timeout: Seconds to wait for an SMS where a request names none.
     """
 
@@ -71,7 +71,7 @@ class View:
     quota: Quota
     price: Callable[[], tuple[float, str | None]]
     lines: Callable[[], tuple[int, int, int]]
-    asking: Callable[[], tuple[tuple[float, ...], float] | None]
+    asking: Callable[[], Iterable[Asking | None]]
     sms_timeout: float
 
 
@@ -172,15 +172,16 @@ def _decide(
 
 def _runner_up(view: View, now: float) -> Contender | None:
     """Return who has the next permit, as things are now."""
-    place, asking = view.quota.next_in_line(), view.asking()
+    place = view.quota.next_in_line()
     if place is None:
         return None
-    if asking is not None and place == asking[0]:
-        # Its rank is that of another kind while an interactive caller is in it.
-        return Contender(DecisionKind.PURCHASE.value, max(0.0, now - asking[1]))
+    for line in view.asking():
+        # A line waits as one, and what is most urgent in it need not be what has the permit.
+        if line is not None and line.at == place:
+            return Contender(line.what, max(0.0, now - line.since))
     rank, *due = place
     try:
-        what = Rank(int(rank)).name.lower().replace("_", " ")
+        what = str(Rank(int(rank)))
     except (ValueError, OverflowError):
         # Of somebody else's on the same quota, by an order of its own.
         what = "another request"

@@ -9,9 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import attrs
+
 from papsms_async.quota import Permit, Quota, Ticket
 from papsms_async.quota.base import Priority
 from papsms_async.tasks import OwnedTasks
+
+
+@attrs.frozen
+class Asking:
+    """A line that waits for a permit, as things are now.
+
+    Attributes:
+        at: The priority that it waits with.
+        what: For what it would use the permit, such as ``poll``.
+        since: Loop time from which on that has waited.
+    """
+
+    at: Priority
+    what: str
+    since: float
 
 
 class LineTicket:

@@ -130,7 +130,7 @@ class Parts:
                 quota=client.quota,
                 price=lambda: (self.market.quote.price, self.market.quote.reason.value),
                 lines=self._lines,
-                asking=self.purchasing.places.asking,
+                asking=lambda: (line.asking(), self.purchasing.places.asking()),
                 sms_timeout=sms_timeout,
             )
         self.takeover = Takeover(

@@ -25,7 +25,7 @@ from math import inf, isfinite
 from papsms_async.dispatcher import Rank
 from papsms_async.errors import ConfigurationError
 from papsms_async.fairness import Line
-from papsms_async.line_ticket import LineTicket
+from papsms_async.line_ticket import Asking, LineTicket
 from papsms_async.models import Priority
 from papsms_async.quota import Permit, Quota
 from papsms_async.tasks import OwnedTasks
@@ -189,14 +189,17 @@ class PurchaseLine:
         again = sum(buyer.priority is priority for buyer in self._again)
         return len(self._line.of(priority)) + again
 
-    def asking(self) -> tuple[tuple[float, ...], float] | None:
-        """Return with which priority it waits for a permit, and since when its first one does.
+    def asking(self) -> Asking | None:
+        """Return that it waits for a permit to buy; ``None`` while nobody is in line who can go."""
+        first, at = self._first(), self._ticket.at
+        return None if at is None or first is None else Asking(at, "purchase", first.since)
 
-        ``None`` while it does not wait, because nobody is in line or nobody can go.
-        """
+    @property
+    def calling_since(self) -> float | None:
+        """Loop time since when an interactive caller waits who could buy; ``None`` if none does."""
         first = self._first()
-        at = self._ticket.at
-        return None if at is None or first is None else (at, first.since)
+        calling = first is not None and first.priority is Priority.INTERACTIVE
+        return first.since if calling and first is not None else None
 
     def make_room(self, room: float) -> None:
         """Let bulk buy only while fewer than ``room`` wait for their SMS; tell it again and again.
@@ -325,8 +328,7 @@ class PurchaseLine:
         Returns:
             Whether one can; if not, the permit is untouched.
         """
-        first = self._first()
-        if first is None or first.priority is not Priority.INTERACTIVE:
+        if self.calling_since is None:
             return False
         buyer = self._take()
         if buyer is None:

@@ -22,7 +22,7 @@ from operator import itemgetter
 from typing import Protocol
 
 from papsms_async.dispatcher import Rank
-from papsms_async.line_ticket import LineTicket
+from papsms_async.line_ticket import Asking, LineTicket
 from papsms_async.quota import Permit, Quota
 from papsms_async.quota.base import Priority
 from papsms_async.tasks import OwnedTasks
@@ -45,6 +45,11 @@ class Buyers(Protocol):
 
     def take_over(self, permit: Permit) -> bool:
         """Let an interactive caller buy with this permit; return whether one can."""
+        ...
+
+    @property
+    def calling_since(self) -> float | None:
+        """Loop time since when an interactive caller waits who could buy; ``None`` if none does."""
         ...
 
     @property
@@ -186,32 +191,49 @@ class RunningLine:
         for claim in tuple(self._claims[Rank.FINISH]):
             self._hasten(claim, now)
 
+    def asking(self) -> Asking | None:
+        """Return what it would use a permit for now; ``None`` while nobody waits."""
+        at, choice = self._ticket.at, self._choice(self.buyers)
+        if at is None or choice is None:
+            return None
+        if isinstance(choice, _Claim):
+            return Asking(at, str(choice.rank), choice.due)
+        return Asking(at, "purchase", choice.calling_since or 0.0)
+
     def _granted(self, permit: Permit, _at: Priority = ()) -> None:
         self._served = asyncio.get_running_loop().time()
-        for rank, claims in self._claims.items():
-            while claims:
-                others = self._claims[Rank.BULK_POLL] if rank is Rank.POLL else {}
-                claim, cost = _dearest(claims, others)
-                if rank in (Rank.POLL, Rank.BULK_POLL):
-                    if rank is Rank.POLL and self._is_bought_with(permit, claim, cost):
-                        return
-                    if cost < FINISH and self._claims[Rank.FINISH]:
-                        claim, _ = _dearest(self._claims[Rank.FINISH])
-                self._leave(claim)
+        buyers = self.buyers
+        while (choice := self._choice(buyers)) is not None:
+            if isinstance(choice, _Claim):
+                self._leave(choice)
                 # One that was cancelled may not be gone yet.
-                if not claim.turn.done():
-                    claim.turn.set_result(permit)
+                if not choice.turn.done():
+                    choice.turn.set_result(permit)
                     return
+            elif choice.take_over(permit):
+                return
+            else:
+                buyers = None
         permit.unsent()
 
-    def _is_bought_with(self, permit: Permit, claim: _Claim, cost: float) -> bool:
-        """Let a caller buy, where no interactive poll is in the way, and none of bulk for long."""
-        buyers = self.buyers
-        if buyers is None or (
-            cost >= CALLER and not (claim.rank is Rank.BULK_POLL and buyers.is_late)
-        ):
-            return False
-        return buyers.take_over(permit)
+    def _choice(self, buyers: Buyers | None) -> _Claim | Buyers | None:
+        """Return whose the next permit is: a claim's, or the callers', who buy."""
+        for rank, claims in self._claims.items():
+            if not claims:
+                continue
+            if rank not in (Rank.POLL, Rank.BULK_POLL):
+                return _dearest(claims)[0]
+            others = self._claims[Rank.BULK_POLL] if rank is Rank.POLL else {}
+            claim, cost = _dearest(claims, others)
+            if rank is Rank.POLL and buyers is not None and buyers.calling_since is not None:
+                # No interactive poll may be in the way, and none of bulk for long.
+                late = claim.rank is Rank.BULK_POLL and buyers.is_late
+                if cost < CALLER or late:
+                    return buyers
+            if cost < FINISH and self._claims[Rank.FINISH]:
+                return _dearest(self._claims[Rank.FINISH])[0]
+            return claim
+        return None
 
     def _refused(self, error: Exception) -> None:
         for claims in self._claims.values():

@@ -26,6 +26,11 @@ class Callers:
     def __init__(self, count, done):
         self.count, self._done, self.is_late = count, done, False
 
+    @property
+    def calling_since(self):
+        """Since ever, while anybody waits."""
+        return 0.0 if self.count else None
+
     def take_over(self, permit):
         """Buy, if anybody waits."""
         if not self.count:
@@ -108,6 +113,39 @@ async def test_caller_goes_before_polls_that_lose_little():
     await desk.open()
     await desk.settle()
     assert desk.done == ["dear", "caller", "caller", "cheap"]
+
+
+@virtual_time
+@pytest.mark.parametrize("seed", range(20))
+async def test_whoever_is_named_next_is_next(seed):
+    """What it says it would use a permit for is what it uses the next one for."""
+    rng = random.Random(f"named {seed}")
+    desk = Desk(callers=rng.randrange(4))
+    desk.callers.is_late = rng.random() < 0.5
+    named = {"caller": "purchase"}
+    for number in range(12):
+        rank = rng.choice((Rank.POLL, Rank.BULK_POLL, Rank.FINISH))
+        urgent_at = rng.choice((NEVER, NEVER, rng.uniform(0.0, 12.0)))
+        cost = rng.choice((0.5 * FINISH, 0.5 * (FINISH + CALLER), 2 * CALLER))
+        named[number] = str(rank)
+        desk.wait(number, rank, cost, due=float(number), urgent_at=urgent_at)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    told = []
+    await desk.open()
+    # Never at the very moment of a permit, where it may have been given and not used yet.
+    await asyncio.sleep(0.003)
+    while (asking := desk.line.asking()) is not None:
+        before = len(desk.done)
+        await asyncio.sleep(0.01)
+        if len(desk.done) > before:
+            told.append(asking)
+            used = named[desk.done[before]]
+            assert asking.what in (used, "urgent"), f"seed {seed}"
+            if asking.what == used != "purchase":
+                assert asking.since == desk.done[before], f"seed {seed}"
+    assert len(told) == len(desk.done) >= 12
+    await desk.settle()
 
 
 @virtual_time
