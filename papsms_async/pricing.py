@@ -13,10 +13,10 @@ More is promised than there is (`Objective.promised`). A permit that nobody want
 lost, while of polls that are due at once the one that loses most by waiting goes first
 (`papsms_async.running_line`), so that the rest lose little. How much more is a trade: an SMS is
 seen sooner, and the next caller has its number later. At 10 callers a minute under 60 (the
-benchmark's first law, 16 seeds) 1.4 means 4.0 s to see an SMS and 6 s to have a number; it was 4.1
-and 8 without expected callers and with polls in the order in which they are due. Other prices for
-those in line, bounds on how many are in flight, and other orders of due polls are all on the
-same curve; to know the law gains 0.1 s.
+benchmark's first law, 64 seeds) 1.4 means 3.9 s to see an SMS and 7 s to have a number, 1.1 means
+4.2 and 3; nobody who polls gets below 3.1 however long callers wait (`benchmarks/frontier.py`).
+Other prices for those in line, bounds on how many are in flight, and other orders of due polls are
+all on the same curve; to know the law gains less than 0.1 s.
 
 While bulk waits in line, a permit that is not spent on a poll buys, so the price is what the line
 loses by waiting, at most a level at which an activation costs few polls: the *bulk price*. Lines
