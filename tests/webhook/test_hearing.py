@@ -24,7 +24,7 @@ from papsms_async import (
     State,
 )
 from papsms_async.delays import COLD_START
-from papsms_async.hearing import AGAIN
+from papsms_async.hints import AGAIN
 from papsms_async.ledger import MemoryLedger
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
 from papsms_async.sandbox.webhook_config import WebhookConfig
@@ -487,9 +487,9 @@ async def test_ledger_that_fails_does_not_keep_the_sms(world: Worlds, monkeypatc
 async def test_waits_that_their_numbers_expiry_cuts_share_plans(world: Worlds) -> None:
     """A plan takes a while to make: timeouts that are nearly alike don't get one each."""
     async with world() as w:
-        hearing = w.manager._parts.hearing
+        net = w.manager._parts.poller.agenda.net
         before = _cached.cache_info().misses
         for tenths in range(500):
             timeout = 70 + tenths / 10
-            assert hearing.next_look(COLD_START, timeout=timeout, last=0.0) >= 0.5 * timeout
+            assert net.next_look(COLD_START, timeout=timeout, last=0.0) >= 0.5 * timeout
         assert _cached.cache_info().misses - before <= 40
