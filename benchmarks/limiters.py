@@ -16,7 +16,7 @@ from typing import Any
 
 import attrs
 
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 from papsms_async.quota import LocalQuota
 
 

@@ -31,7 +31,7 @@ from environment import machine
 from limiters import FLOOR, LOADERS, OURS, Opener, installed, ours, sending_times
 from schedworld.measure import CreepingLoop
 
-from papsms_async.models import QuotaProfile
+from papsms_async.limits import QuotaProfile
 
 UNCONTENDED_MOST = 5.0  # microseconds
 CONTENDED_MOST = 25.0  # microseconds

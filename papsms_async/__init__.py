@@ -52,26 +52,20 @@ if TYPE_CHECKING:
     from papsms_async.events import EventKind, EventStream, VerificationEvent
     from papsms_async.hearing import WebhookStatistics
     from papsms_async.lifecycle import State
+    from papsms_async.limits import Budget, QuotaProfile, RateLimit, TenantLimits
     from papsms_async.manager import ActivationManager
     from papsms_async.models import (
         Activation,
         ActivationStatus,
-        Budget,
         Country,
         FinishStatus,
-        Outcome,
-        Priority,
-        QuotaProfile,
-        RateLimit,
         Sms,
         Status,
-        TenantLimits,
-        VerificationRequest,
-        VerificationResult,
         WebhookEvent,
     )
     from papsms_async.signals import stop_on_signals
     from papsms_async.statistics import ManagerStatistics
+    from papsms_async.verification import Outcome, Priority, VerificationRequest, VerificationResult
     from papsms_async.webhook.aiohttp_app import webhook_app
     from papsms_async.webhook.asgi import webhook_asgi
     from papsms_async.webhook.listener import WebhookListener
@@ -196,26 +190,30 @@ _HOME = {
         ),
         "hearing": ("WebhookStatistics",),
         "lifecycle": ("State",),
+        "limits": (
+            "Budget",
+            "QuotaProfile",
+            "RateLimit",
+            "TenantLimits",
+        ),
         "manager": ("ActivationManager",),
         "models": (
             "Activation",
             "ActivationStatus",
-            "Budget",
             "Country",
             "FinishStatus",
-            "Outcome",
-            "Priority",
-            "QuotaProfile",
-            "RateLimit",
             "Sms",
             "Status",
-            "TenantLimits",
-            "VerificationRequest",
-            "VerificationResult",
             "WebhookEvent",
         ),
         "signals": ("stop_on_signals",),
         "statistics": ("ManagerStatistics",),
+        "verification": (
+            "Outcome",
+            "Priority",
+            "VerificationRequest",
+            "VerificationResult",
+        ),
         "webhook.aiohttp_app": ("webhook_app",),
         "webhook.asgi": ("webhook_asgi",),
         "webhook.listener": ("WebhookListener",),

@@ -9,10 +9,11 @@ from typing import Any
 
 from papsms_async.errors import ActivationEndedError, ActivationError
 from papsms_async.lifecycle import Event, State
-from papsms_async.models import Activation, Sms, VerificationRequest, mask_number
+from papsms_async.models import Activation, Sms, mask_number
 from papsms_async.poller import Poller
 from papsms_async.tasks import OwnedTasks, outcome_of
 from papsms_async.tracking import Tracked
+from papsms_async.verification import VerificationRequest
 
 
 class LiveActivation:

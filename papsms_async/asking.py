@@ -15,9 +15,10 @@ import attrs
 
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import AnswerLostError, PapSMSError
-from papsms_async.models import ActivationStatus, Priority
+from papsms_async.models import ActivationStatus
 from papsms_async.protocol import read_status, status_request
 from papsms_async.running_line import RunningLine
+from papsms_async.verification import Priority
 from papsms_async.watch import EPSILON, Watch
 
 _RANKS = {Priority.INTERACTIVE: Rank.POLL, Priority.BULK: Rank.BULK_POLL}

@@ -34,7 +34,7 @@ from heapq import heappop, heappush
 
 import attrs
 
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 
 EPSILON = 1e-6
 """Seconds within which two instants count as the same. Far above the rounding errors of a clock's

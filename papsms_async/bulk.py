@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from typing import TYPE_CHECKING
 
 from papsms_async.errors import ConfigurationError
-from papsms_async.models import Priority, VerificationRequest, VerificationResult
+from papsms_async.verification import Priority, VerificationRequest, VerificationResult
 
 if TYPE_CHECKING:
     from papsms_async.live import Flow

@@ -13,7 +13,7 @@ import attrs
 
 from papsms_async.bucket import Pace
 from papsms_async.delays import DelayLaw
-from papsms_async.models import RateLimit
+from papsms_async.limits import RateLimit
 from papsms_async.polling import poll_plan
 from papsms_async.pricing import OBJECTIVES
 

@@ -19,14 +19,8 @@ from papsms_async.errors import (
     Money,
     PapSMSError,
 )
-from papsms_async.models import (
-    Activation,
-    ActivationStatus,
-    Country,
-    FinishStatus,
-    RateLimit,
-    check_timeout,
-)
+from papsms_async.limits import RateLimit
+from papsms_async.models import Activation, ActivationStatus, Country, FinishStatus
 from papsms_async.protocol import (
     countries_request,
     finish_request,
@@ -39,6 +33,7 @@ from papsms_async.protocol import (
 )
 from papsms_async.quota import LocalQuota, Quota
 from papsms_async.transport import AiohttpTransport, Transport
+from papsms_async.verification import check_timeout
 
 if TYPE_CHECKING:
     import aiohttp

@@ -10,7 +10,7 @@ import attrs
 
 from papsms_async.delays import DelayLaw
 from papsms_async.evidence import Key
-from papsms_async.models import VerificationRequest
+from papsms_async.verification import VerificationRequest
 
 __all__ = ["Contender", "Decision", "DecisionKind", "LawSummary"]
 

@@ -18,7 +18,8 @@ from typing import Self
 import attrs
 
 from papsms_async.decisions import Decision
-from papsms_async.models import Activation, Sms, VerificationRequest, VerificationResult
+from papsms_async.models import Activation, Sms
+from papsms_async.verification import VerificationRequest, VerificationResult
 
 _log = logging.getLogger("papsms_async")
 

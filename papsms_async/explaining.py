@@ -19,9 +19,9 @@ from papsms_async.dispatcher import Rank
 from papsms_async.events import EventHub, EventKind, VerificationEvent
 from papsms_async.learning import DelayModel
 from papsms_async.line_ticket import Asking
-from papsms_async.models import VerificationRequest
 from papsms_async.polling import index
 from papsms_async.quota import Quota
+from papsms_async.verification import VerificationRequest
 
 _log = logging.getLogger("papsms_async")
 

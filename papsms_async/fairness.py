@@ -28,7 +28,7 @@ from collections.abc import Hashable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import Generic, TypeVar
 
-from papsms_async.models import Priority
+from papsms_async.verification import Priority
 
 __all__ = ["BULK_TURN", "FairQueue", "Line"]
 

@@ -18,11 +18,11 @@ from papsms_async.errors import ActivationEndedError, ManagerClosedError, Money,
 from papsms_async.handover import USABLE, let_go
 from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
-from papsms_async.models import VerificationRequest
 from papsms_async.poller import Poller
 from papsms_async.purchasing import Order
 from papsms_async.tasks import OwnedTasks, outcome_of
 from papsms_async.tracking import Shared, Tracked
+from papsms_async.verification import VerificationRequest
 
 Flow: TypeAlias = Callable[[LiveActivation], Awaitable[Any]]
 

@@ -29,17 +29,8 @@ from papsms_async.errors import ConfigurationError, ManagerClosedError
 from papsms_async.events import EventHub, EventKind, EventStream, Listener
 from papsms_async.leases import LEASE, Leases
 from papsms_async.ledger import Ledger, LedgerEntry, MemoryLedger, open_ledger
+from papsms_async.limits import Budget, TenantLimits
 from papsms_async.live import ActivationBlock, Flow, ResumedBlock
-from papsms_async.models import (
-    Budget,
-    Outcome,
-    Priority,
-    TenantLimits,
-    VerificationRequest,
-    VerificationResult,
-    as_priority,
-    check_timeout,
-)
 from papsms_async.parts import Parts
 from papsms_async.purchase_line import TenantWeights
 from papsms_async.purchasing import Order
@@ -48,6 +39,14 @@ from papsms_async.results import result_of
 from papsms_async.statistics import ManagerStatistics
 from papsms_async.tasks import see_through
 from papsms_async.tracking import Shared
+from papsms_async.verification import (
+    Outcome,
+    Priority,
+    VerificationRequest,
+    VerificationResult,
+    as_priority,
+    check_timeout,
+)
 from papsms_async.webhook.receiver import WebhookReceiver
 
 WORST_PRICE = Decimal("3.00")

@@ -14,7 +14,6 @@ from papsms_async.arrivals import ArrivalRate
 from papsms_async.delays import DelayLaw
 from papsms_async.errors import ConfigurationError
 from papsms_async.learning import DelayModel
-from papsms_async.models import Priority, VerificationRequest
 from papsms_async.pricing import (
     InFlight,
     Objective,
@@ -23,6 +22,7 @@ from papsms_async.pricing import (
     age_histogram,
     weighed,
 )
+from papsms_async.verification import Priority, VerificationRequest
 
 Flying = Iterable[tuple[DelayLaw, float, float, Priority]]
 """Activations whose SMS is awaited: law, timeout and age (seconds) of each, and its priority."""

@@ -18,7 +18,6 @@ from papsms_async.hearing import Hearing
 from papsms_async.learning import DelayModel
 from papsms_async.live import RELEASE_TASK, LiveNumbers
 from papsms_async.market import Market
-from papsms_async.models import Priority, VerificationRequest
 from papsms_async.poll_times import PollTimes
 from papsms_async.poller import Poller
 from papsms_async.purchase_line import TenantWeights
@@ -30,6 +29,7 @@ from papsms_async.stepping import Stepper
 from papsms_async.takeover import Takeover
 from papsms_async.tasks import OwnedTasks, see_through
 from papsms_async.tracking import Shared
+from papsms_async.verification import Priority, VerificationRequest
 from papsms_async.webhook.receiver import WebhookReceiver
 
 _log = logging.getLogger("papsms_async")

@@ -26,9 +26,9 @@ from papsms_async.dispatcher import Rank
 from papsms_async.errors import ConfigurationError
 from papsms_async.fairness import Line
 from papsms_async.line_ticket import Asking, LineTicket
-from papsms_async.models import Priority
 from papsms_async.quota import Permit, Quota
 from papsms_async.tasks import OwnedTasks
+from papsms_async.verification import Priority
 
 TenantWeights = Mapping[str, float] | Callable[[str], float | None]
 """Shares of tenants: 1 for those that are not named."""

@@ -26,11 +26,13 @@ from papsms_async.errors import (
 from papsms_async.events import EventKind
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import Event, State
-from papsms_async.models import Activation, Priority, TenantLimits, VerificationRequest
+from papsms_async.limits import TenantLimits
+from papsms_async.models import Activation
 from papsms_async.protocol import purchase_request, read_purchase
 from papsms_async.purchase_line import Buyer, PurchaseLine, TenantWeights
 from papsms_async.tasks import OwnedTasks, see_through
 from papsms_async.tracking import Releaser, Shared, Tracked
+from papsms_async.verification import Priority, VerificationRequest
 
 _log = logging.getLogger("papsms_async")
 

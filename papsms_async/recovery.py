@@ -23,9 +23,9 @@ import attrs
 
 from papsms_async.ledger import InboxEntry, Ledger, LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import OPEN, Event, State
-from papsms_async.models import VerificationRequest
 from papsms_async.orphans import candidates
 from papsms_async.tracking import Releaser, Shared, Tracked
+from papsms_async.verification import VerificationRequest
 
 DETACHED_FOR = 900.0
 """Seconds for which a number that was let go of waits for a process that goes on with it."""

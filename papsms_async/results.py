@@ -21,8 +21,8 @@ from papsms_async.errors import (
     UnavailableError,
 )
 from papsms_async.lifecycle import State
-from papsms_async.models import Outcome, VerificationRequest, VerificationResult
 from papsms_async.tracking import Tracked
+from papsms_async.verification import Outcome, VerificationRequest, VerificationResult
 
 
 def result_of(

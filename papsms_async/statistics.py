@@ -8,8 +8,8 @@ import attrs
 
 from papsms_async.decisions import Decision, DecisionKind
 from papsms_async.hearing import WebhookStatistics
-from papsms_async.models import Outcome
 from papsms_async.quota import QuotaStatistics
+from papsms_async.verification import Outcome
 
 
 @attrs.frozen(kw_only=True)

@@ -23,12 +23,13 @@ from papsms_async.handover import owner_of
 from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import OPEN, SERVICE_END, Event, State
-from papsms_async.models import Priority, Sms, Status
+from papsms_async.models import Sms, Status
 from papsms_async.poll_times import PollTimes
 from papsms_async.protocol import read_status, status_request
 from papsms_async.recovery import request_of
 from papsms_async.release import ReleaseDesk
 from papsms_async.tracking import Shared, Tracked
+from papsms_async.verification import Priority
 
 STEP_OF_OTHERS = 1.0
 """Seconds until the next step of a purchase that this process buys or a flow of it holds."""

@@ -27,14 +27,9 @@ from papsms_async.explaining import Explainer, Look
 from papsms_async.leases import Leases
 from papsms_async.ledger import Ledger, LedgerConflictError, LedgerEntry
 from papsms_async.lifecycle import TERMINAL, Effect, Event, State, step
-from papsms_async.models import (
-    Activation,
-    Budget,
-    Priority,
-    Sms,
-    TenantLimits,
-    VerificationRequest,
-)
+from papsms_async.limits import Budget, TenantLimits
+from papsms_async.models import Activation, Sms
+from papsms_async.verification import Priority, VerificationRequest
 
 _log = logging.getLogger("papsms_async")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papsms_async.bucket import EPSILON, Bucket, Pace, QuotaHint
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 
 PROFILES = list(QuotaProfile)
 

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from papsms_async import fairness
 from papsms_async.fairness import BULK_TURN, FairQueue, Line
-from papsms_async.models import Priority
+from papsms_async.verification import Priority
 
 TENANTS = (None, "a", "b", "c")
 weights = st.fixed_dictionaries({tenant: st.floats(0.05, 20.0) for tenant in TENANTS})

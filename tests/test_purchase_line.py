@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from papsms_async import ConfigurationError, RateLimit, RateLimitedError
 from papsms_async.dispatcher import Rank
-from papsms_async.models import Priority
 from papsms_async.purchase_line import KEPT_FOR, PATIENCE, PurchaseLine
 from papsms_async.quota import LocalQuota
 from papsms_async.tasks import OwnedTasks
 from papsms_async.testing import run_virtual, virtual_time
+from papsms_async.verification import Priority
 
 BULK, INTERACTIVE = Priority.BULK, Priority.INTERACTIVE
 

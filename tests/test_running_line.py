@@ -9,12 +9,12 @@ import pytest
 
 from papsms_async import RateLimit, RateLimitedError
 from papsms_async.dispatcher import Rank
-from papsms_async.models import Priority
 from papsms_async.purchase_line import PurchaseLine
 from papsms_async.quota import LocalQuota
 from papsms_async.running_line import CALLER, FINISH, MOST_COMPARED, RunningLine
 from papsms_async.tasks import OwnedTasks
 from papsms_async.testing import virtual_time
+from papsms_async.verification import Priority
 
 NEVER = 1e9
 DEAR, CHEAP = 0.5, 0.001

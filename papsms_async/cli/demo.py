@@ -19,7 +19,8 @@ from papsms_async.cli.jobs import Job
 from papsms_async.cli.options import Common, common_options
 from papsms_async.cli.progress import Tally, make_progress, say
 from papsms_async.cli.session import Session, Sink
-from papsms_async.models import RateLimit, VerificationResult
+from papsms_async.limits import RateLimit
+from papsms_async.verification import VerificationResult
 
 if TYPE_CHECKING:
     from papsms_async.sandbox import SandboxEngine

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from papsms_async.cli.progress import wants_color
-from papsms_async.models import Outcome, VerificationResult
+from papsms_async.verification import Outcome, VerificationResult
 
 if TYPE_CHECKING:
     from papsms_async.cli.demo import DemoReport

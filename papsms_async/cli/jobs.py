@@ -17,7 +17,7 @@ from typing import Any
 import attrs
 
 from papsms_async.errors import ConfigurationError
-from papsms_async.models import Priority, VerificationRequest, check_timeout
+from papsms_async.verification import Priority, VerificationRequest, check_timeout
 
 COLUMNS = ("service", "country", "fallbacks", "reference", "tenant", "sms_timeout", "priority")
 """The columns that have a meaning."""

@@ -9,7 +9,7 @@ from papsms_async.cli.ledger_access import print_table
 from papsms_async.cli.options import Common, common_options
 from papsms_async.cli.results import dump
 from papsms_async.cli.settings import rate_limit
-from papsms_async.models import QuotaProfile
+from papsms_async.limits import QuotaProfile
 
 _SECONDS = click.FloatRange(0, 86_400, min_open=True)
 

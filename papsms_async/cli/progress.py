@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from papsms_async.models import Outcome
+from papsms_async.verification import Outcome
 
 if TYPE_CHECKING:
     from papsms_async.statistics import ManagerStatistics

@@ -14,7 +14,8 @@ from papsms_async.cli.jobs import Job, Problem
 from papsms_async.decisions import Decision
 from papsms_async.errors import PapSMSError
 from papsms_async.events import EventKind, VerificationEvent
-from papsms_async.models import Activation, Sms, VerificationRequest, VerificationResult
+from papsms_async.models import Activation, Sms
+from papsms_async.verification import VerificationRequest, VerificationResult
 
 
 def dump(value: dict[str, Any]) -> str:

@@ -37,7 +37,7 @@ from papsms_async.cli.sinks import JsonSink
 from papsms_async.cli.source import Stream, read_jobs, stdin_lines
 from papsms_async.cli.webhook_options import Webhooks, webhook_options
 from papsms_async.events import EventKind
-from papsms_async.models import Budget, QuotaProfile, RateLimit
+from papsms_async.limits import Budget, QuotaProfile, RateLimit
 
 REQUESTS_EACH = 3
 """Requests that a verification takes at least: purchase, one status, finish."""

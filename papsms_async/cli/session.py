@@ -22,8 +22,8 @@ from papsms_async.cli.holdings import Holdings
 from papsms_async.cli.progress import Progress, Silent, Tally, money_words, say
 from papsms_async.errors import ConnectError, Execution, LedgerError, ManagerClosedError, Money
 from papsms_async.events import EventKind, VerificationEvent
-from papsms_async.models import Outcome, VerificationResult
 from papsms_async.signals import Interrupts
+from papsms_async.verification import Outcome, VerificationResult
 
 if TYPE_CHECKING:
     from papsms_async.cli.jobs import Job

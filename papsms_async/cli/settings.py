@@ -19,7 +19,7 @@ import attrs
 from papsms_async.cli.exit_codes import ExitCode
 from papsms_async.cli.failures import CommandError, as_clause
 from papsms_async.errors import ConfigurationError
-from papsms_async.models import Budget, QuotaProfile, RateLimit
+from papsms_async.limits import Budget, QuotaProfile, RateLimit
 
 if TYPE_CHECKING:
     from papsms_async.client import PapSMSClient

@@ -10,7 +10,7 @@ from papsms_async.cli.results import dump, event_record, problem_record, result_
 from papsms_async.cli.session import Sink
 from papsms_async.cli.settings import reason
 from papsms_async.events import EventKind, VerificationEvent
-from papsms_async.models import Outcome, VerificationResult
+from papsms_async.verification import Outcome, VerificationResult
 
 SPARSE = frozenset(
     {EventKind.PURCHASED, EventKind.SMS_RECEIVED, EventKind.TIMED_OUT, EventKind.RESULT}

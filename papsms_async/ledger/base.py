@@ -13,7 +13,8 @@ from papsms_async.errors import BudgetExceededError, LedgerError, TenantLimitErr
 from papsms_async.ledger.delay_store import DelayStore
 from papsms_async.ledger.inbox import Inbox
 from papsms_async.lifecycle import OPEN, OWED, State
-from papsms_async.models import Activation, Sms, TenantLimits, mask_number
+from papsms_async.limits import TenantLimits
+from papsms_async.models import Activation, Sms, mask_number
 
 
 def held(state: State, worst_price: Decimal, cost: Decimal | None) -> Decimal:

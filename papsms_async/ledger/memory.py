@@ -23,7 +23,7 @@ from papsms_async.ledger.base import (
 from papsms_async.ledger.delay_store import MemoryDelayStore
 from papsms_async.ledger.inbox import MemoryInbox
 from papsms_async.lifecycle import OPEN, TERMINAL, State
-from papsms_async.models import TenantLimits
+from papsms_async.limits import TenantLimits
 
 
 class MemoryLedger:

@@ -47,7 +47,7 @@ from papsms_async.ledger.sql_inbox import SqlInbox
 from papsms_async.ledger.store import Store
 from papsms_async.ledger.writer import Batch
 from papsms_async.lifecycle import OPEN, TERMINAL, State
-from papsms_async.models import TenantLimits
+from papsms_async.limits import TenantLimits
 
 _CARRIED = "carried"
 """Key of the sum that purged entries hold of a budget."""

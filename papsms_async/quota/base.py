@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 import attrs
 
 from papsms_async.bucket import QuotaHint
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 
 Priority: TypeAlias = tuple[float, ...]
 """Compared lexicographically, LOWER first, first come first served among equals. No NaN."""

@@ -25,7 +25,7 @@ import random
 from heapq import heapify, heappop, heappush
 
 from papsms_async.bucket import Bucket, Pace, QuotaHint
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 from papsms_async.quota.base import Priority, QuotaStatistics
 from papsms_async.quota.refusals import PROBATION, Refusals
 from papsms_async.quota.tickets import GRANTED, REFUSED, WAITING, LocalPermit, LocalTicket

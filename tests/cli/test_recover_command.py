@@ -16,7 +16,7 @@ import pytest
 from papsms_async import PapSMSClient
 from papsms_async.ledger import LedgerEntry, open_ledger
 from papsms_async.lifecycle import State
-from papsms_async.models import RateLimit
+from papsms_async.limits import RateLimit
 from papsms_async.sandbox import SandboxEngine
 
 Run = Callable[..., Awaitable[Any]]

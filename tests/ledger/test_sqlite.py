@@ -24,7 +24,8 @@ from papsms_async.ledger import LedgerEntry
 from papsms_async.ledger.sql import SqlLedger
 from papsms_async.ledger.sqlite import SqliteStore
 from papsms_async.lifecycle import State
-from papsms_async.models import Sms, TenantLimits
+from papsms_async.limits import TenantLimits
+from papsms_async.models import Sms
 
 Make = Callable[..., LedgerEntry]
 Opened = Callable[..., Any]

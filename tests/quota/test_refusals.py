@@ -8,7 +8,7 @@ import random
 import pytest
 
 from papsms_async.errors import RateLimitedError
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 from papsms_async.quota import LocalQuota, QuotaHint
 from papsms_async.quota.refusals import PROBATION, Refusals
 from papsms_async.testing import virtual_time

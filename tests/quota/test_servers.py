@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 import pytest
 
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 from papsms_async.quota import LocalQuota
 from papsms_async.testing import run_virtual
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from papsms_async.bucket import EPSILON
-from papsms_async.models import QuotaProfile, RateLimit
+from papsms_async.limits import QuotaProfile, RateLimit
 from papsms_async.quota import LocalQuota, Permit, Priority, Ticket
 from papsms_async.testing import VirtualTimeLoop, run_virtual, virtual_time
 
