@@ -9,9 +9,8 @@ Theory of operation
   fails has changed nothing and fails alone; a write that the database can't store makes all of
   its transaction run again one by one, so that it fails alone too.
 * A budget is reserved under the lock of the whole ledger (`Store.lock`), in the transaction that
-  adds the entry, so two processes can't both take its last dollar.
-* What a budget holds is summed from groups of equal (state, price, cost), which is exact on every
-  database and reads one index only. Purged entries leave their sum in ``papsms_meta``.
+  adds the entry, so two processes can't both take its last dollar. What it holds is summed in
+  `papsms_async.ledger.sql_sums`.
 """
 
 from __future__ import annotations
@@ -26,16 +25,14 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, or
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from papsms_async.ledger import schema
+from papsms_async.ledger import sql_sums
 from papsms_async.ledger.base import (
     LedgerConflictError,
     LedgerEntry,
     LedgerEvent,
-    TenantUsage,
     check_changes,
     check_tenant,
     conflict,
-    held,
     lease_seconds,
     over_budget,
 )
@@ -48,9 +45,6 @@ from papsms_async.ledger.store import Store
 from papsms_async.ledger.writer import Batch
 from papsms_async.lifecycle import OPEN, TERMINAL, State
 from papsms_async.limits import TenantLimits
-
-_CARRIED = "carried"
-"""Key of the sum that purged entries hold of a budget."""
 
 
 class SqlLedger:
@@ -114,14 +108,16 @@ class SqlLedger:
             if limit is not None:
                 if batch.committed is None:
                     self._database.store.lock(batch.connection)
-                    batch.committed = _committed(batch.connection)
+                    batch.committed = sql_sums.committed(batch.connection)
                 if batch.committed + entry.worst_price > limit:
                     if _get(batch.connection, entry.intent_id) is not None:
                         raise _twice(entry)
                     raise over_budget(entry, batch.committed, limit)
             if tenant_limits is not None and entry.tenant is not None:
                 self._database.store.lock(batch.connection)
-                usage = _usage(batch.connection, entry.tenant, entry.created_at, tenant_limits)
+                usage = sql_sums.usage(
+                    batch.connection, entry.tenant, entry.created_at, tenant_limits
+                )
                 check_tenant(entry, usage, tenant_limits)
             if batch.connection.scalar(_insert(batch.connection, row)) is None:
                 raise _twice(entry)
@@ -282,8 +278,7 @@ class SqlLedger:
                 ENTRIES.c.state.in_([state.value for state in TERMINAL]),
                 ENTRIES.c.updated_at < older_than,
             )
-            carried = Decimal(schema.read_meta(connection, _CARRIED) or 0)
-            schema.write_meta(connection, _CARRIED, str(carried + _sum(connection, *old)))
+            sql_sums.carry(connection, *old)
             connection.execute(
                 delete(EVENTS).where(
                     EVENTS.c.intent_id.in_(select(ENTRIES.c.intent_id).where(*old))
@@ -331,7 +326,7 @@ class SqlLedger:
 
     async def committed(self) -> Decimal:
         """See `Ledger.committed`."""
-        return await self._database.read(_committed)
+        return await self._database.read(sql_sums.committed)
 
     def _until(self, connection: Connection, now: datetime | None, lease: float) -> datetime:
         return (now or self._database.store.now(connection)) + timedelta(seconds=lease)
@@ -373,35 +368,4 @@ def _event(
 def _twice(entry: LedgerEntry) -> LedgerConflictError:
     return LedgerConflictError(
         "The ledger already has an entry of this id.", intent_id=entry.intent_id
-    )
-
-
-def _committed(connection: Connection) -> Decimal:
-    carried = schema.read_meta(connection, _CARRIED)
-    return Decimal(carried or 0) + _sum(connection)
-
-
-def _usage(connection: Connection, tenant: str, at: datetime, limits: TenantLimits) -> TenantUsage:
-    """Return what the tenant has used of those limits that it has; each costs a query."""
-    mine = ENTRIES.c.tenant == tenant
-    begun = select(func.count()).where(
-        mine,
-        ENTRIES.c.created_at > at - timedelta(hours=1),
-        ENTRIES.c.state != State.REFUSED.value,
-    )
-    running = select(func.count()).where(mine, ENTRIES.c.state.in_([state.value for state in OPEN]))
-    return TenantUsage(
-        last_hour=0 if limits.per_hour is None else connection.scalar(begun) or 0,
-        in_flight=0 if limits.in_flight is None else connection.scalar(running) or 0,
-        committed=Decimal(0) if limits.spend is None else _sum(connection, mine),
-    )
-
-
-def _sum(connection: Connection, *which: ColumnElement[bool]) -> Decimal:
-    """Return what the entries hold; NULL costs and exact digits leave no simpler SUM."""
-    columns = (ENTRIES.c.state, ENTRIES.c.worst_price, ENTRIES.c.cost)
-    groups = connection.execute(select(*columns, func.count()).where(*which).group_by(*columns))
-    return sum(
-        (held(State(state), worst, cost) * count for state, worst, cost, count in groups),
-        Decimal(0),
     )
