@@ -23,13 +23,15 @@ from papsms_async.handover import owner_of
 from papsms_async.hearing import Hearing
 from papsms_async.ledger import LedgerEntry
 from papsms_async.lifecycle import OPEN, SERVICE_END, Event, State
-from papsms_async.models import Sms, Status
+from papsms_async.models import Status
+from papsms_async.observing import Observer
 from papsms_async.poll_times import PollTimes
 from papsms_async.protocol import read_status, status_request
 from papsms_async.recovery import request_of
 from papsms_async.release import ReleaseDesk
 from papsms_async.tracking import Shared, Tracked
 from papsms_async.verification import Priority
+from papsms_async.watch import Watch
 
 STEP_OF_OTHERS = 1.0
 """Seconds until the next step of a purchase that this process buys or a flow of it holds."""
@@ -70,6 +72,7 @@ class Stepper:
         self._shared = shared
         self._desk = desk
         self._times = times
+        self._observer = Observer(times.delays, shared.clock)
         self._sms_timeout = sms_timeout
         self._hearing = hearing
 
@@ -122,11 +125,10 @@ class Stepper:
         return pause.seconds
 
     async def _poll(self, tracked: Tracked) -> float:
-        # Nothing moves a waiting purchase but the purchase itself: that was when it was bought.
-        bought_at = tracked.entry.updated_at
+        watch = self._watch(tracked)
         activation_id = tracked.entry.activation_id or ""
         # Before it is asked: what comes while the request waits is for the next step to find.
-        age = max(0.0, (self._shared.clock() - bought_at).total_seconds())
+        age = max(0.0, watch.age())
         if self._hearing is not None:
             sms = await self._hearing.known_sms(activation_id)
             if sms is not None:
@@ -147,7 +149,7 @@ class Stepper:
                 return 0.0
             return max(AFTER_FAILURE, error.retry_after or 0.0)
         if status.sms is not None:
-            self._learn_arrival(tracked, status.sms, age)
+            self._observer.arrived(watch, status.sms)
             await tracked.apply(Event.SMS, sms=status.sms)
             return 0.0
         if status.is_over:
@@ -155,26 +157,15 @@ class Stepper:
             return 0.0
         timeout = self._times.last_age(tracked, self._sms_timeout)
         if age >= timeout:
-            self._times.delays.observe(
-                tracked.entry.service, tracked.entry.country, age=age, arrived=False, at=_now()
-            )
+            self._observer.gave_up(watch, age)
             await tracked.apply(Event.RELEASE, reason="no SMS in time")
             return 0.0
         due = self._times.next_age(tracked, last=age, timeout=timeout)
-        return max(0.0, due - (self._shared.clock() - bought_at).total_seconds())
+        return max(0.0, due - watch.age())
 
-    def _learn_arrival(self, tracked: Tracked, sms: Sms, age: float) -> None:
-        """Tell the model of an SMS that came by ``age``; no step knows of the polls before."""
-        entry, low, high = tracked.entry, 0.0, age
-        if sms.received_at is not None:
-            came = (sms.received_at - entry.updated_at).total_seconds()
-            # Instants without a fraction are cut off to whole seconds.
-            low = min(max(0.0, came), age)
-            high = min(low + (0.0 if sms.received_at.microsecond else 1.0), age)
-        self._times.delays.observe_interval(
-            entry.service, entry.country, low=low, high=high, at=_now()
-        )
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
+    def _watch(self, tracked: Tracked) -> Watch:
+        """Return the wait for its SMS as this step sees it; none knows of the polls before."""
+        # Nothing moves a waiting purchase but the purchase itself: that was when it was bought.
+        age = (self._shared.clock() - tracked.entry.updated_at).total_seconds()
+        start = asyncio.get_running_loop().time() - age
+        return Watch(tracked, start, self._sms_timeout, grace=0.0)

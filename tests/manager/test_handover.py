@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
@@ -22,10 +23,12 @@ from papsms_async import (
     TenantLimits,
     VerificationRequest,
 )
+from papsms_async.learning import DelayModel
 from papsms_async.ledger import LedgerConflictError
 from papsms_async.sandbox import SandboxConfig, SandboxEngine
 from papsms_async.stepping import STEP_OF_OTHERS
 from papsms_async.testing import MemoryService, virtual_time
+from papsms_async.testing.memory_transport import utc_of_loop
 
 
 @pytest.fixture
@@ -152,6 +155,25 @@ async def test_steps_give_up_as_early_as_flows_do(world, settled, early_cancel, 
         assert len(in_vain) >= 5
         assert least <= in_vain[-1] <= most
     settled(w.engine)
+
+
+@virtual_time
+@pytest.mark.parametrize(("ahead", "low", "high"), [(0, 30, 31), (-3600, 0, 60), (3600, 0, 60)])
+async def test_steps_teach_what_is_certain(world, monkeypatch, ahead, low, high):
+    """As polls of flows do: when the SMS came, unless the service's clock contradicts it."""
+    taught = []
+    monkeypatch.setattr(
+        DelayModel, "observe_interval", lambda *_, low, high, **__: taught.append((low, high))
+    )
+    late = timedelta(seconds=ahead)
+    async with (
+        world(sms_delay="fixed:30") as w,
+        ActivationManager(w.client, clock=lambda: utc_of_loop() - late) as manager,
+    ):
+        intent = await manager.submit("whatsapp")
+        await asyncio.sleep(60)
+        await manager.advance(intent)
+        assert taught == [(pytest.approx(low, abs=1), pytest.approx(high, abs=1))]
 
 
 @virtual_time
