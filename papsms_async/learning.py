@@ -31,7 +31,6 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from math import inf, log2
-from typing import Any
 
 from papsms_async.delay_prior import Candidates, candidates_of
 from papsms_async.delays import BINS_PER_OCTAVE, COLD_START, EDGES, DelayLaw
@@ -327,19 +326,6 @@ class DelayModel:
                 self._counts[key] = _Counts.of(evidence.as_of(0.0), now)
         self._laws.clear()
         self._forget_oldest()
-
-    @classmethod
-    def from_snapshot(
-        cls, snapshot: Mapping[Key, Evidence], now: float, **options: Any
-    ) -> DelayModel:
-        """Make a model that knows what was kept; options are those of `DelayModel`.
-
-        Raises:
-            ValueError: as `restore` does.
-        """
-        model = cls(**options)
-        model.restore(snapshot, now)
-        return model
 
     def _add(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from papsms_async.evidence import (
     HALF_LIFE_OBSERVATIONS,
     HALF_LIFE_SECONDS,
     Evidence,
+    Key,
     merged,
     news,
 )
@@ -52,6 +54,13 @@ def live(model: DelayModel, life: list, start: float = 0.0) -> float:
     return at
 
 
+def restored(snapshot: Mapping[Key, Evidence], now: float) -> DelayModel:
+    """Return a model that knows what was kept, and nothing else."""
+    model = DelayModel()
+    model.restore(snapshot, now)
+    return model
+
+
 def same(one: Evidence, other: Evidence, *, rel: float = 1e-9) -> bool:
     """Whether two are the same but for rounding."""
     return all(
@@ -78,13 +87,13 @@ def test_snapshot_is_taken_up_as_it_was(lives: list) -> None:
     model = DelayModel()
     now = live(model, lives)
     snapshot = model.snapshot(now)
-    again = DelayModel.from_snapshot(snapshot, 0.0)
+    again = restored(snapshot, 0.0)
     taken = again.snapshot(0.0)
     assert list(taken) == list(snapshot)
     for key, one in snapshot.items():
         assert same(taken[key], one.as_of(0.0))
     # Both laws made now, of all that there is.
-    fresh = DelayModel.from_snapshot(model.snapshot(now), now)
+    fresh = restored(model.snapshot(now), now)
     for key in KEYS:
         assert fresh.law(*key).hazards == pytest.approx(again.law(*key).hazards, rel=1e-6)
 
@@ -139,8 +148,8 @@ def test_two_processes_add_up_to_one_that_saw_both(count: int) -> None:
     (whole,) = [one.snapshot(float(count - 1))["whatsapp", "us"]]
     assert kept.seen == pytest.approx(whole.seen)
     assert kept.weight == pytest.approx(whole.weight, rel=0.03)
-    together = DelayModel.from_snapshot({("whatsapp", "us"): kept}, 0.0).law("whatsapp", "us")
-    alone = DelayModel.from_snapshot({("whatsapp", "us"): whole}, 0.0).law("whatsapp", "us")
+    together = restored({("whatsapp", "us"): kept}, 0.0).law("whatsapp", "us")
+    alone = restored({("whatsapp", "us"): whole}, 0.0).law("whatsapp", "us")
     for age in range(1, 121):
         assert together.survival(age) == pytest.approx(alone.survival(age), abs=0.01)
 
@@ -173,7 +182,7 @@ def test_evidence_fades_with_time_and_with_what_comes_after() -> None:
     assert not old.is_forgotten
     forgotten = aged(one, 0.0, FORGOTTEN_AFTER)
     assert forgotten.is_forgotten
-    model = DelayModel.from_snapshot({(): forgotten, ("a",): old}, 7.0)
+    model = restored({(): forgotten, ("a",): old}, 7.0)
     assert list(model.snapshot(7.0)) == [("a",)]
 
 
@@ -197,7 +206,7 @@ def test_other_bins_are_refused() -> None:
     """Evidence on other bins is no evidence."""
     short = Evidence(events=(1.0,), exposure=(1.0,), weight=1.0, seen=1.0)
     with pytest.raises(ValueError, match="bins"):
-        DelayModel.from_snapshot({(): short}, 0.0)
+        restored({(): short}, 0.0)
     text = Evidence(
         events=(0.0,) * len(EDGES), exposure=(0.0,) * len(EDGES), weight=1.0, seen=1.0
     ).to_text(EDGES)
@@ -263,5 +272,5 @@ def test_damaged_text_is_refused_or_read(data: st.DataObject) -> None:
         read = Evidence.from_text(damaged, EDGES)
     except ValueError:
         return
-    law = DelayModel.from_snapshot({("a", "us"): read}, 0.0).law("a", "us")
+    law = restored({("a", "us"): read}, 0.0).law("a", "us")
     assert 0.0 <= law.survival(100.0) <= law.survival(1.0) <= 1.0

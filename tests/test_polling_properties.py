@@ -200,7 +200,9 @@ def test_giving_up_does_not_bend_the_law(truth: str, given_up: str, gap: float) 
             low = gap * (delay // gap)
             model.observe_interval("s", "us", low=low, high=min(low + gap, end), at=0.0)
     # Made of all that was seen, and not of what was there when it was last made.
-    learned = DelayModel.from_snapshot(model.snapshot(0.0), 0.0, kappas=(1e-3,)).law("s", "us")
+    fresh = DelayModel(kappas=(1e-3,))
+    fresh.restore(model.snapshot(0.0), 0.0)
+    learned = fresh.law("s", "us")
     watched = sorted(exposed)
     # Edges of bins: within one the truth may be finer than what is learned. And all but the first
     # are ages of looks: what is between two of them nobody knows.

@@ -51,8 +51,9 @@ async def test_what_was_added_is_there(ledger: Ledger, now) -> None:
     for key, one in found.items():
         assert one.age == pytest.approx(3600.0)
         assert one.weight == pytest.approx(news[key].weight, rel=1e-6)
-    law = DelayModel.from_snapshot(found, 0.0).law("whatsapp", "us")
-    assert law.survival(7.0) < 0.5
+    model = DelayModel()
+    model.restore(found, 0.0)
+    assert model.law("whatsapp", "us").survival(7.0) < 0.5
 
 
 async def test_additions_are_merged(ledger: Ledger, now) -> None:
@@ -78,7 +79,9 @@ async def test_additions_are_merged(ledger: Ledger, now) -> None:
     assert again["telegram", "us"].age == 0.0
     early = await ledger.delays.load(now=now)
     assert early["telegram", "us"].age == -100.0
-    assert DelayModel.from_snapshot(early, 0.0).snapshot(0.0)["telegram", "us"].weight > 7.9
+    model = DelayModel()
+    model.restore(early, 0.0)
+    assert model.snapshot(0.0)["telegram", "us"].weight > 7.9
 
 
 async def test_what_has_faded_is_forgotten(ledger: Ledger, now) -> None:
