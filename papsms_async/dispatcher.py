@@ -51,7 +51,7 @@ RETRY_CAP = 20.0
 
 
 class Rank(IntEnum):
-    """Who gets the next permit; lower goes first, and within a rank the earliest due.
+    """Who gets the next permit; lower goes first, and within a rank who came first.
 
     Polls and finishes of a manager wait in lines of their own, each with one place here
     (`papsms_async.running_line`, `papsms_async.purchase_line`).
@@ -180,7 +180,6 @@ class Dispatcher:
         read: Callable[[WireAnswer], T],
         *,
         rank: Rank = Rank.CALL,
-        due: float | None = None,
         attempts: int | None = None,
         acquire: Callable[[], Awaitable[Permit]] | None = None,
         granted: Callable[[], None] | None = None,
@@ -194,7 +193,6 @@ class Dispatcher:
             request: What to send.
             read: Deciphers the answer; raises a `PapSMSError` where it is not what was wanted.
             rank: Its place among the waiting requests.
-            due: Loop time by which it is ordered within its rank; ``None`` means now.
             attempts: How often to try; 429 answers and refused keys don't count.
             acquire: Gives the permit of each attempt, where somebody else decides who is next;
                 ``None`` waits for one by rank.
@@ -212,7 +210,7 @@ class Dispatcher:
         limit = self._attempts if attempts is None else attempts
         failures = rate_limits = refused_keys = 0
         while True:
-            permit = await (self._permit(rank, due) if acquire is None else acquire())
+            permit = await (self._permit(rank) if acquire is None else acquire())
             try:
                 if granted is not None:
                     granted()
@@ -253,9 +251,8 @@ class Dispatcher:
                 )
                 await asyncio.sleep(delay)
 
-    def _permit(self, rank: Rank, due: float | None) -> Awaitable[Permit]:
-        due = asyncio.get_running_loop().time() if due is None else due
-        return self.quota.enqueue((rank, due))
+    def _permit(self, rank: Rank) -> Awaitable[Permit]:
+        return self.quota.enqueue((rank, asyncio.get_running_loop().time()))
 
     async def _attempt(
         self,

@@ -245,16 +245,19 @@ async def test_impossible_keys_are_named(key):
 
 @virtual_time
 async def test_order_of_the_waiting_requests():
-    """A permit goes to the most urgent: due polls by due time, finishes, purchases."""
+    """A permit goes to the most urgent: polls in the order they came, finishes, purchases."""
     script = Script(delay=0.0)
     desk = dispatcher(script, limit=RateLimit(1, per=10.0))
     await desk.call(countries_request(), lambda _: None)
-    calls = [
-        desk.call(status_request("purchase"), status, rank=Rank.PURCHASE),
-        desk.call(status_request("finish"), status, rank=Rank.FINISH),
-        desk.call(status_request("poll-b"), status, rank=Rank.POLL, due=2.0),
-        desk.call(status_request("poll-a"), status, rank=Rank.POLL, due=1.0),
-    ]
+    calls = []
+    for name, rank in (
+        ("purchase", Rank.PURCHASE),
+        ("finish", Rank.FINISH),
+        ("poll-a", Rank.POLL),
+        ("poll-b", Rank.POLL),
+    ):
+        calls.append(asyncio.create_task(desk.call(status_request(name), status, rank=rank)))
+        await asyncio.sleep(1.0)
     await asyncio.gather(*calls)
     order = [path.rsplit("/", 1)[1] for path, _, _ in script.sent[1:]]
     assert order == ["poll-a", "poll-b", "finish", "purchase"]
