@@ -48,7 +48,7 @@ class Market:
 
     Attributes:
         line: What waits to be bought.
-        on_room: Told how many may wait for their SMS before bulk buys no more.
+        on_most_awaited: Told how many may wait for their SMS before bulk buys no more.
 
     Raises:
         ConfigurationError: There is no such objective.
@@ -64,7 +64,7 @@ class Market:
         objective: str | float,
     ) -> None:
         self.line: Line = _empty_line
-        self.on_room: Callable[[float], None] = lambda room: None
+        self.on_most_awaited: Callable[[float], None] = lambda most: None
         self._delays = delays
         self._supply = supply
         self._sms_timeout = sms_timeout
@@ -121,7 +121,7 @@ class Market:
             callers=callers,
             backlog=endless,
         )
-        self.on_room(self.quote.room)
+        self.on_most_awaited(self.quote.most_awaited)
         return (self.quote.price, self._mixed) != before
 
     def _groups(self, flying: Flying, requests: Collection[VerificationRequest]) -> list[InFlight]:

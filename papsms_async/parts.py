@@ -112,8 +112,8 @@ class Parts:
         self.purchasing.on_asked = self.market.asked
         self.purchasing.places.awaited = lambda: self.poller.watched
         # While webhooks come, few of those that wait need a poll.
-        self.market.on_room = lambda room: self.purchasing.places.make_room(
-            inf if self.poller.agenda.is_sparse else room
+        self.market.on_most_awaited = lambda most: self.purchasing.places.bound_awaited(
+            inf if self.poller.agenda.is_sparse else most
         )
         self.hearing = (
             None if webhook is None else Hearing(webhook, self.poller, self.tasks, shared)

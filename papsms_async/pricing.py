@@ -25,9 +25,10 @@ are long in bulk and the level is what counts; in the tail the price falls by it
 Nor may all permits go to purchases for long, as they would while nothing in flight is worth a look
 (a high price, or a law that is not known yet): what was bought then wants its last look, and its
 finish, within one more timeout, which is twice what the quota gives, and a third of those looks
-come too late. So bulk buys only while there is `Quote.room`: a little more than would be in flight
-for ever. More room is more completions and later SMS (8 seeds, "balanced": 1.3 times: 15.0 a minute
-at 13.8 s, 1.7: 15.3 at 14.4); with twice as much some seeds lose SMS.
+come too late. So bulk buys only while fewer than `Quote.most_awaited` wait for their SMS: a little
+more than would be in flight for ever. A higher bound is more completions and later SMS (8 seeds,
+"balanced": 1.3 times: 15.0 a minute at 13.8 s, 1.7: 15.3 at 14.4); with twice as much some seeds
+lose SMS.
 
 How high the level is depends on what is wanted, the `Objective`: SMS seen soon, or many
 completions. The frontier between the two is flat in the middle, where "balanced" is.
@@ -67,11 +68,11 @@ SPARE_PLACES = 1.05
 """Places turn over so many times as fast as permits would fill them, at the bulk price: SMS come in
 clusters, and a permit that finds no free place is lost."""
 
-ROOM = 1.6
+AWAITED = 1.6
 """With purchases in line, so many times as many activations may wait for their SMS as the quota
 could serve for ever. If all permits went to purchases, none would be left for what these need
 later. Permits that lie idle instead find SMS early, which is how a new law is learned."""
-LEAST_ROOM = 8.0
+LEAST_AWAITED = 8.0
 """At least so many may wait, however small the limit: an estimate for fewer is too coarse. Their
 last looks may come late there, and are waited for (`papsms_async.watch.GRACE_PERMITS`)."""
 
@@ -170,12 +171,12 @@ class Quote:
     Attributes:
         price: seconds of waiting that a request must save, one of `PRICES`.
         reason: what set it.
-        room: how many may wait for their SMS before bulk buys no more.
+        most_awaited: how many may wait for their SMS before bulk buys no more.
     """
 
     price: float
     reason: Reason
-    room: float = inf
+    most_awaited: float = inf
 
 
 @attrs.frozen
@@ -277,7 +278,7 @@ class PriceController:
             # What is only expected does not make an SMS wait for ever.
             balance = max(balance, min(coming, _nearest(CROWD * PRICES[bulk])))
         waiting = sum(group.waiting for group in groups)
-        price, reason, room = balance, Reason.BALANCE, inf
+        price, reason, most_awaited = balance, Reason.BALANCE, inf
         if waiting or backlog:
             line = _nearest(self.objective.of_line(waiting, callers) / supply)
             price, reason = max((line, Reason.LINE), (balance, Reason.BALANCE))
@@ -290,8 +291,8 @@ class PriceController:
             most = _first(lambda k: _wanted(groups, k, horizon) <= available)
             price, reason = max((price, reason), (most, Reason.OVERLOAD))
             duration, requests = _life(groups, shares, price)
-            room = max(LEAST_ROOM, ROOM * supply * duration / requests)
-        return Quote(PRICES[price], reason, room=room)
+            most_awaited = max(LEAST_AWAITED, AWAITED * supply * duration / requests)
+        return Quote(PRICES[price], reason, most_awaited=most_awaited)
 
 
 def _mean(shares: Sequence[float], values: Iterable[float]) -> float:

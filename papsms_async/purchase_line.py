@@ -137,7 +137,7 @@ class PurchaseLine:
         weights: TenantWeights | None = None,
     ) -> None:
         self._free = self._places = places
-        self._room = inf
+        self._most_awaited = inf
         self._held_by_bulk = 0
         self._patience = PATIENCE / supply
         self._kept = int(min(max(1, KEPT_SHARE * places), KEPT_AT_MOST * places))
@@ -201,12 +201,12 @@ class PurchaseLine:
         calling = first is not None and first.priority is Priority.INTERACTIVE
         return first.since if calling and first is not None else None
 
-    def make_room(self, room: float) -> None:
-        """Let bulk buy only while fewer than ``room`` wait for their SMS; tell it again and again.
+    def bound_awaited(self, most: float) -> None:
+        """Let bulk buy only while fewer than ``most`` wait for their SMS; tell it again and again.
 
         Places are for all that are in flight, those that need no request at the moment included.
         """
-        self._room = room
+        self._most_awaited = most
         if len(self):
             self._ask()
 
@@ -253,7 +253,7 @@ class PurchaseLine:
             return None
         keeping = asyncio.get_running_loop().time() < self._keep_until
         most = self._places - self._kept if keeping else self._places
-        bulk = self._held_by_bulk < most and self.awaited() < self._room
+        bulk = self._held_by_bulk < most and self.awaited() < self._most_awaited
         return self._line.next(bulk=bulk)
 
     def _first(self) -> Buyer | None:

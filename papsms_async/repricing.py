@@ -86,7 +86,7 @@ class Repricing:
             self._use_idle_permit()
         else:
             # Nothing is awaited, so nobody stands in the way of purchases.
-            self._market.on_room(inf)
+            self._market.on_most_awaited(inf)
 
     def _revalue(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -13,9 +13,9 @@ from papsms_async.delays import DelayLaw
 from papsms_async.polling import AGE_BINS, PRICES, poll_plan
 from papsms_async.pricing import (
     AHEAD,
-    LEAST_ROOM,
+    AWAITED,
+    LEAST_AWAITED,
     OBJECTIVES,
-    ROOM,
     InFlight,
     Objective,
     PriceController,
@@ -182,19 +182,21 @@ def test_few_places_turn_over_faster() -> None:
     assert price(3) < price(10) < price(60) == price(None)
 
 
-def test_bulk_has_room_for_what_the_quota_can_serve() -> None:
-    """A little more than would be in flight for ever; all there is room for once nobody waits."""
+def test_bulk_awaits_no_more_than_the_quota_can_serve() -> None:
+    """A little more than would be in flight for ever; any number once nobody waits."""
     controller = PriceController(objective=OBJECTIVES["throughput"])
     group = in_flight(8, waiting=9000)
     quote = controller.quote([group], supply=SUPPLY)
     plan = poll_plan(MEASURED, quote.price, 120.0)
     held = SUPPLY * plan.mean_duration / (2 + plan.mean_polls)
-    assert quote.room == pytest.approx(ROOM * held)
+    assert quote.most_awaited == pytest.approx(AWAITED * held)
     # However many are in flight: neither clock nor memory makes it swing.
-    assert controller.quote([in_flight(80, waiting=9000)], supply=SUPPLY).room == quote.room
-    assert controller.quote([in_flight(8)], supply=SUPPLY).room == math.inf
-    assert controller.quote([group], supply=SUPPLY / 50).room == LEAST_ROOM
-    assert controller.quote([group], supply=SUPPLY * 10).room == pytest.approx(10 * quote.room)
+    crowded = controller.quote([in_flight(80, waiting=9000)], supply=SUPPLY)
+    assert crowded.most_awaited == quote.most_awaited
+    assert controller.quote([in_flight(8)], supply=SUPPLY).most_awaited == math.inf
+    assert controller.quote([group], supply=SUPPLY / 50).most_awaited == LEAST_AWAITED
+    ample = controller.quote([group], supply=SUPPLY * 10)
+    assert ample.most_awaited == pytest.approx(10 * quote.most_awaited)
 
 
 def test_laws_are_mixed_by_their_numbers() -> None:

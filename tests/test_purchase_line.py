@@ -100,23 +100,23 @@ async def test_places_are_never_exceeded_and_go_to_the_next():
 
 
 @virtual_time
-async def test_bulk_buys_only_while_there_is_room_to_wait():
+async def test_bulk_buys_only_while_few_are_awaited():
     """With many SMS awaited bulk lets its permits go; an interactive caller buys all the same."""
     shop = Shop()
     shop.line.awaited = lambda: len(shop.inside)
-    shop.line.make_room(2.5)
+    shop.line.bound_awaited(2.5)
     await shop.start("a", "b", "c", "d", "e")
     await asyncio.sleep(60)
     assert shop.bought == []  # all that ask are taken for some that wait here
     shop.line.awaited = lambda: len(shop.bought)
-    shop.line.make_room(2.5)
+    shop.line.bound_awaited(2.5)
     await asyncio.sleep(60)
     assert shop.bought == ["a", "b", "c"]
     assert shop.quota.statistics().waiting == 0
     await shop.start("urgent", priority=INTERACTIVE)
     await asyncio.sleep(60)
     assert shop.bought == ["a", "b", "c", "urgent"]
-    shop.line.make_room(math.inf)
+    shop.line.bound_awaited(math.inf)
     await asyncio.sleep(60)
     assert shop.bought == ["a", "b", "c", "urgent", "d", "e"]
 
