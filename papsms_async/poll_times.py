@@ -11,7 +11,7 @@ import attrs
 from papsms_async.delays import DelayLaw
 from papsms_async.learning import DelayModel
 from papsms_async.market import Market, plan_timeout
-from papsms_async.polling import give_up_age, poll_plan
+from papsms_async.polling import closest, give_up_age, poll_plan
 from papsms_async.tracking import Tracked
 
 
@@ -45,7 +45,18 @@ class PollTimes:
         price = self.market.price_for(tracked.priority)
         plan = poll_plan(self.law(tracked), price, plan_timeout(timeout))
         due = plan.next_poll(last)
-        return timeout if due is None else min(due, timeout)
+        if due is None:
+            return timeout
+        return min(max(due, self.closest(last=last, timeout=timeout)), timeout)
+
+    def closest(self, *, last: float, timeout: float) -> float:
+        """Return the age before which it is not polled again, however cheap a request is.
+
+        Args:
+            last: Age of the last poll that found no SMS, 0 if there was none.
+            timeout: Age of the last poll of all, in seconds.
+        """
+        return last + max(closest(timeout), self.market.spacing) if last > 0 else 0.0
 
     def delay_cost(
         self, tracked: Tracked, *, last: float, age: float, timeout: float, wait: float

@@ -37,7 +37,7 @@ import attrs
 
 from papsms_async.delays import DelayLaw
 
-__all__ = ["AGE_BINS", "PRICES", "PollPlan", "give_up_age", "index", "poll_plan"]
+__all__ = ["AGE_BINS", "PRICES", "PollPlan", "closest", "give_up_age", "index", "poll_plan"]
 
 PRICES: tuple[float, ...] = tuple(2.0 ** (k / 2) for k in range(-30, 18))
 """The prices in use, seconds a request: a grid, two an octave, so that plans can be kept."""
@@ -207,6 +207,11 @@ class PollPlan:
         return table
 
 
+def closest(timeout: float) -> float:
+    """Return the seconds between two polls of one activation at least, for a timeout in seconds."""
+    return min(CLOSEST, timeout / 120)
+
+
 def poll_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
     """Return the best plan, from a bounded cache when it was asked for lately.
 
@@ -223,7 +228,7 @@ def poll_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
 @lru_cache(maxsize=PLANS_KEPT)
 def _cached_plan(law: DelayLaw, price: float, timeout: float) -> PollPlan:
     grid = _grid(timeout)
-    gap = min(CLOSEST, timeout / 120)
+    gap = closest(timeout)
     survivals, integrals = _tables(law, timeout)
     intercepts, best = _solve(grid, survivals, integrals, price, gap)
     nodes = [best[0]]

@@ -16,7 +16,7 @@ from math import inf
 from papsms_async.delays import DelayLaw
 from papsms_async.market import Market
 from papsms_async.poller import Poller
-from papsms_async.polling import CLOSEST, index
+from papsms_async.polling import index
 from papsms_async.quota import Quota
 from papsms_async.watch import Watch
 
@@ -116,8 +116,8 @@ class Repricing:
         most = 0.0
         for watch in self._poller.agenda.watches:
             age = watch.age()
-            closest = min(CLOSEST, watch.timeout / 120)
-            if watch.task is not None or watch.failures or age < watch.last + closest:
+            closest = self._poller.times.closest(last=watch.last, timeout=watch.timeout)
+            if watch.task is not None or watch.failures or age < closest:
                 continue
             gain = index(self._poller.times.law(watch.tracked), watch.last, age)
             if gain > most:

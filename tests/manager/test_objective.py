@@ -41,6 +41,22 @@ async def test_objectives_trade_requests_for_lateness(world):
     assert quick[1] > both[1] > many[1]
 
 
+@pytest.mark.parametrize("requests", [60, 12])
+@virtual_time
+async def test_one_alone_leaves_a_permit_to_the_next(world, requests):
+    """Who comes when somebody's SMS was looked for all the time need not wait for a permit."""
+    async with world(
+        rate_limit=RateLimit(requests, 60), limit=f"{requests}/60s", sms_delay="fixed:100"
+    ) as w:
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(w.manager.verify("whatsapp"))
+        await asyncio.sleep(95)
+        assert len(w.routes()) > 95 * requests / 60 / 1.4
+        async with w.manager.activate("whatsapp"):
+            assert loop.time() < 95.5
+        assert (await first).ok
+
+
 @pytest.mark.parametrize(
     ("requests", "count", "seed", "late"),
     [(60, 300, 0, 45), (60, 300, 3, 45), (6, 60, 0, 60), (6, 60, 5, 60), (3, 30, 1, 60)],
