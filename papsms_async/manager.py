@@ -72,8 +72,9 @@ class ActivationManager:
         webhook: Takes webhooks, so that SMS need not be polled for; see `WebhookReceiver`. Polling
             stays as a safety net, and takes over when webhooks stop coming.
         objective: What matters while more is wanted than the limit allows: ``"latency"``, SMS seen
-            soon; ``"throughput"``, many completions; ``"balanced"``, between them; or the price of
-            a request in bulk, in seconds of waiting that it must save (3 is quick, 100 is sparing).
+            soon; ``"throughput"``, many completions, and callers who have their number soon;
+            ``"balanced"``, between them; or the price of a request in bulk, in seconds of waiting
+            that it must save (3 is quick, 100 is sparing).
         early_cancel: Give a number back before its timeout once the chance that its SMS still comes
             is below this, such as 0.02. Saves requests and frees places; its cost is that of the
             SMS that come at all, up to about such a share is not waited for. Only where enough was
