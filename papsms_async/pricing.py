@@ -141,7 +141,7 @@ class Objective:
 
 OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
     {
-        "latency": Objective(bulk=0.15, line=0.25, caller=0.1, promised=1.5),
+        "latency": Objective(bulk=0.15, line=0.25, caller=0.1, promised=1.6),
         "balanced": Objective(bulk=1.3, line=0.55, caller=0.25, promised=1.4),
         "throughput": Objective(bulk=9.5, line=4.0, caller=2.0, promised=1.0),
     }
