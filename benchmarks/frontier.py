@@ -7,8 +7,8 @@ coarser ages, in less time.
 
 Below it, what callers can have who come by chance or one after another: the mean delay of an SMS is
 at least `bound`, however long they wait for a number, as long as they are served as fast as they
-come. `no line` is an estimate of what it comes to if none of them waits for a number. And what
-webhooks allow.
+come. `no line` is an estimate of what it comes to if none of them waits for a number, and ``<``
+stands where permits are left over by polls a quarter of a second apart. And what webhooks allow.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ def callers(frontier: Frontier, requests: float) -> None:
     for per_minute in (2.0, 10.0, 16.0):
         point = frontier.for_callers(per_minute, requests)
         estimate = frontier.without_line(per_minute, requests)
-        print(f"{per_minute:7.0f}{point.polls:8.2f}{point.delay:8.1f}{estimate:9.1f}")
+        less = "<" if frontier.plenty(per_minute, requests) else " "
+        print(
+            f"{per_minute:7.0f}{point.polls:8.2f}{less:>4}{point.delay:4.1f}{less:>5}{estimate:4.1f}"
+        )
     print("5 callers, one after another: completions a minute at most, at a mean delay")
     for delay in (3.0, 3.2, 3.4):
         print(f"{delay:7.1f} s{frontier.one_after_another(5, delay, requests):8.1f}")

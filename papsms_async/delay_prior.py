@@ -20,7 +20,7 @@ Pure: no clock, no chance.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import product
 from math import exp, log
@@ -40,12 +40,15 @@ WIDTHS = ((0.5, 0.25), (0.75, 0.4), (1.0, 0.35))
 """How wide it is on a logarithmic scale, as a share of the given law's width, and the belief."""
 NEVERS = ((0.3, 0.25), (1.0, 0.5), (3.0, 0.25))
 """How many more SMS never come, as a factor, and the belief."""
-PARTS = tuple(product((-1 / 3, 0.0, 1 / 3), repeat=3))
-"""Of what stands for a cell of factor, width and never: the middles of its parts, in cells."""
+PARTS = (-1 / 3, 0.0, 1 / 3)
+"""A candidate stands for a cell of factors, widths and nevers: the middles of the parts of each, in
+cells."""
 FACTOR_CELL, WIDTH_CELL, NEVER_CELL = 2.0**0.5, 0.25, 10.0**0.5
 LIKELY = 0.01
 """A candidate of a smaller share is not among the few that are left."""
 FEW_LEFT = 8
+PARTS_KEPT = 24
+"""Of so many candidates the parts are kept, about 0.1 MiB each."""
 MOST_NEVER = 0.6
 LEAST_HAZARD = 1e-7
 NEGLIGIBLE = 1e-4
@@ -95,34 +98,45 @@ class Candidates:
         self._law = law
         self._never = law.survival(EDGES[-1])
         self._middle = _median(law)
-        beliefs = {
-            (factor, width, more): exp(-((log(factor) / SPREAD) ** 2) / 2) * of_width * of_more
+        distant = {factor: exp(-((log(factor) / SPREAD) ** 2) / 2) for factor in FACTORS}
+        total = sum(distant.values()) * sum(dict(WIDTHS).values()) * sum(dict(NEVERS).values())
+        self._all = [
+            copy
             for factor in FACTORS
-            for width, of_width in WIDTHS
-            for more, of_more in NEVERS
-        }
-        total = sum(beliefs.values())
-        self._all = [self._copy(shape, belief / total) for shape, belief in beliefs.items()]
+            for width, belief in WIDTHS
+            for copy in self._copies(
+                factor,
+                width,
+                [(more, distant[factor] * belief * also / total) for more, also in NEVERS],
+            )
+        ]
         self._parts: dict[tuple[float, ...], list[Candidate]] = {}
 
-    def _copy(self, shape: tuple[float, ...], belief: float) -> Candidate:
-        factor, width, more = shape
+    def _copies(
+        self, factor: float, width: float, nevers: Iterable[tuple[float, float]]
+    ) -> Iterator[Candidate]:
+        """Make a copy for each of how many more SMS never come, with the belief in it."""
         pending = _pending(self._law, self._never, self._middle, factor, width)
-        share = min(MOST_NEVER, more * self._never)
-        survivals = tuple(share + (1 - share) * value for value in pending)
-        return Candidate.of(survivals, belief, shape)
+        for more, belief in nevers:
+            share = min(MOST_NEVER, more * self._never)
+            survivals = tuple(share + (1 - share) * value for value in pending)
+            yield Candidate.of(survivals, belief, (factor, width, more))
 
     def _parts_of(self, whole: Candidate) -> list[Candidate]:
         """Return what stands for the parts of a candidate's cell, which share its belief."""
-        parts = self._parts.get(whole.shape)
+        parts = self._parts.pop(whole.shape, None)
         if parts is None:
             factor, width, more = whole.shape
-            shapes = (
-                (factor * FACTOR_CELL**a, width + WIDTH_CELL * b, more * NEVER_CELL**c)
-                for a, b, c in PARTS
-            )
-            belief = exp(whole.belief) / len(PARTS)
-            parts = self._parts[whole.shape] = [self._copy(shape, belief) for shape in shapes]
+            belief = exp(whole.belief) / len(PARTS) ** 3
+            nevers = [(more * NEVER_CELL**part, belief) for part in PARTS]
+            parts = [
+                copy
+                for a, b in product(PARTS, repeat=2)
+                for copy in self._copies(factor * FACTOR_CELL**a, width + WIDTH_CELL * b, nevers)
+            ]
+        self._parts[whole.shape] = parts
+        while len(self._parts) > PARTS_KEPT:
+            del self._parts[next(iter(self._parts))]
         return parts
 
     def posterior(
@@ -156,7 +170,7 @@ class Candidates:
 
         scores = weighed(self._all, 1 - belief)
         likely = _likely(scores, LIKELY)
-        if len(likely) <= FEW_LEFT:
+        if 0 < len(likely) <= FEW_LEFT:
             parts = (part for _, one in likely for part in self._parts_of(one))
             scores = weighed(parts, 1 - belief)
         if parent is not None and belief > 0:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from datetime import datetime
 
 import attrs
 
@@ -188,15 +189,18 @@ class Hearing:
             while len(self._early) > REMEMBERED:
                 self._early.popitem(last=False)
 
-    async def known_sms(self, activation_id: str) -> Sms | None:
+    async def known_sms(self, activation_id: str) -> tuple[Sms, datetime] | None:
         """Return the SMS that a webhook told of and that may be taken at its word, if any.
+
+        Returns:
+            The SMS, and when it was told of (UTC).
 
         Raises:
             LedgerError: The inbox can't be read.
         """
         for entry in await self._inbox.about(activation_id):
-            if self._receiver.trusts(entry.event):
-                return entry.event.sms
+            if entry.event.sms is not None and self._receiver.trusts(entry.event):
+                return entry.event.sms, entry.received_at
         return None
 
     def _wake(self, tracked: Tracked, entry: InboxEntry) -> None:

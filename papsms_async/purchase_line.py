@@ -201,6 +201,11 @@ class PurchaseLine:
         calling = first is not None and first.priority is Priority.INTERACTIVE
         return first.since if calling and first is not None else None
 
+    @property
+    def callers(self) -> int:
+        """How many interactive callers wait."""
+        return self.waiting(Priority.INTERACTIVE)
+
     def bound_awaited(self, most: float) -> None:
         """Let bulk buy only while fewer than ``most`` wait for their SMS; tell it again and again.
 
@@ -328,9 +333,10 @@ class PurchaseLine:
         Returns:
             Whether one can; if not, the permit is untouched.
         """
-        if self.calling_since is None:
-            return False
-        buyer = self._take()
+        while (first := self._first()) is not None and first.turn.done():
+            # Cancelled, and not gone yet: behind it may be one of bulk.
+            self._remove(first)
+        buyer = None if self.calling_since is None else self._take()
         if buyer is None:
             self._refresh()
             return False

@@ -16,6 +16,8 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+import attrs
+
 from papsms_async.decisions import DecisionKind
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import ActivationNotFoundError, ConfigurationError, PapSMSError
@@ -130,8 +132,12 @@ class Stepper:
         # Before it is asked: what comes while the request waits is for the next step to find.
         age = max(0.0, watch.age())
         if self._hearing is not None:
-            sms = await self._hearing.known_sms(activation_id)
-            if sms is not None:
+            known = await self._hearing.known_sms(activation_id)
+            if known is not None:
+                sms, told_at = known
+                self._observer.arrived(
+                    watch, attrs.evolve(sms, received_at=sms.received_at or told_at)
+                )
                 await tracked.apply(Event.SMS, sms=sms)
                 return 0.0
         try:

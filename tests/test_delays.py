@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from papsms_async import learning
+from papsms_async.delay_prior import PARTS_KEPT, Candidates
 from papsms_async.delays import COLD_START, EDGES, DelayLaw
 from papsms_async.learning import DelayModel
 
@@ -349,3 +350,19 @@ def test_cold_start_suits_the_timeout(timeout: float, median: float) -> None:
     """Callers that wait less than a minute are taken to know of a faster service."""
     law = DelayModel.for_timeout(timeout).law(*KIND)
     assert law.survival(median) == pytest.approx(0.55, abs=0.01)
+
+
+def test_candidates_give_way_to_their_parts_once_few_are_left() -> None:
+    """While many may be true they stay whole; and what was taken apart is not kept for ever."""
+    candidates = Candidates(COLD_START)
+    nothing = [0.0] * (len(EDGES) - 1)
+    candidates.posterior(nothing, nothing)
+    assert not candidates._parts
+    for median in (3.0, 4.0, 6.0, 9.0, 13.0, 19.0, 28.0, 40.0):
+        for sigma in (0.5, 0.75, 1.0):
+            law = DelayLaw.lognormal(median, sigma, 0.05)
+            survivals, integrals = law.tables(EDGES)
+            events = [300 * (low - high) for low, high in itertools.pairwise(survivals)]
+            exposure = [300 * (high - low) for low, high in itertools.pairwise(integrals)]
+            assert gap(candidates.posterior(events, exposure), law, 120.0) < 0.03
+            assert 0 < len(candidates._parts) <= PARTS_KEPT

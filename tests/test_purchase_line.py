@@ -417,3 +417,23 @@ async def test_an_error_of_the_quota_reaches_who_waits():
         buyer.leave()
     await asyncio.sleep(60)
     assert (quota.asked, line.free_places) == (3, 10)
+
+
+@virtual_time
+async def test_permit_of_another_line_is_never_bulks():
+    """A caller that was cancelled and is not gone yet does not let bulk go in its place."""
+    quota = LocalQuota(RateLimit(60, 60.0), rng=random.Random(0))
+    line = PurchaseLine(quota, OwnedTasks(), places=10, supply=1.0)
+    permit = await quota.acquire()
+    quota.rate_limited(30.0)
+    caller = asyncio.create_task(line.buyer(None, Priority.INTERACTIVE).permit())
+    bulk = asyncio.create_task(line.buyer(None, Priority.BULK).permit())
+    await asyncio.sleep(0)
+    caller.cancel()
+    assert line.calling_since is not None
+    assert not line.take_over(permit)
+    await asyncio.sleep(1)
+    assert caller.cancelled()
+    assert not bulk.done()
+    bulk.cancel()
+    permit.unsent()

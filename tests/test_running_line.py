@@ -11,7 +11,7 @@ from papsms_async import RateLimit, RateLimitedError
 from papsms_async.dispatcher import Rank
 from papsms_async.purchase_line import PurchaseLine
 from papsms_async.quota import LocalQuota
-from papsms_async.running_line import CALLER, FINISH, MOST_COMPARED, RunningLine
+from papsms_async.running_line import CALLER, CALM, FINISH, MOST_COMPARED, RunningLine
 from papsms_async.tasks import OwnedTasks
 from papsms_async.testing import virtual_time
 from papsms_async.verification import Priority
@@ -24,18 +24,18 @@ class Callers:
     """So many callers wait for a number."""
 
     def __init__(self, count, done):
-        self.count, self._done, self.is_late = count, done, False
+        self.callers, self._done, self.is_late = count, done, False
 
     @property
     def calling_since(self):
-        """Since ever, while anybody waits."""
-        return 0.0 if self.count else None
+        """The more wait, the longer the first does."""
+        return -float(self.callers) if self.callers else None
 
     def take_over(self, permit):
         """Buy, if anybody waits."""
-        if not self.count:
+        if not self.callers:
             return False
-        self.count -= 1
+        self.callers -= 1
         self._done.append("caller")
         permit.answered()
         return True
@@ -116,18 +116,28 @@ async def test_caller_goes_before_polls_that_lose_little():
 
 
 @virtual_time
+async def test_a_long_line_of_callers_counts_for_more():
+    """Until few are left, they go before a poll that one caller alone would wait for."""
+    desk = Desk(callers=CALM + 4)
+    desk.wait("poll", cost=2.5 * CALLER)
+    await desk.open()
+    await desk.settle()
+    assert desk.done == ["caller", "caller", "poll"]
+
+
+@virtual_time
 @pytest.mark.parametrize("seed", range(20))
 async def test_whoever_is_named_next_is_next(seed):
     """What it says it would use a permit for is what it uses the next one for."""
     rng = random.Random(f"named {seed}")
-    desk = Desk(callers=rng.randrange(4))
+    desk = Desk(callers=rng.randrange(CALM + 5))
     desk.callers.is_late = rng.random() < 0.5
-    named = {"caller": "purchase"}
+    loop, ranks, urgent = asyncio.get_running_loop(), {}, {}
     for number in range(12):
         rank = rng.choice((Rank.POLL, Rank.BULK_POLL, Rank.FINISH))
         urgent_at = rng.choice((NEVER, NEVER, rng.uniform(0.0, 12.0)))
         cost = rng.choice((0.5 * FINISH, 0.5 * (FINISH + CALLER), 2 * CALLER))
-        named[number] = str(rank)
+        ranks[number], urgent[number] = rank, urgent_at
         desk.wait(number, rank, cost, due=float(number), urgent_at=urgent_at)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -136,14 +146,17 @@ async def test_whoever_is_named_next_is_next(seed):
     # Never at the very moment of a permit, where it may have been given and not used yet.
     await asyncio.sleep(0.003)
     while (asking := desk.line.asking()) is not None:
-        before = len(desk.done)
+        before, at = len(desk.done), loop.time()
+        callers = desk.callers.callers
         await asyncio.sleep(0.01)
         if len(desk.done) > before:
             told.append(asking)
-            used = named[desk.done[before]]
-            assert asking.what in (used, "urgent"), f"seed {seed}"
-            if asking.what == used != "purchase":
-                assert asking.since == desk.done[before], f"seed {seed}"
+            used = desk.done[before]
+            if used == "caller":
+                expected = ("purchase", -float(callers))
+            else:
+                expected = ("urgent" if at >= urgent[used] else str(ranks[used]), float(used))
+            assert (asking.what, asking.since) == expected, f"seed {seed}"
     assert len(told) == len(desk.done) >= 12
     await desk.settle()
 
@@ -159,6 +172,18 @@ async def test_late_caller_goes_before_polls_of_bulk():
     await desk.open()
     await desk.settle()
     assert desk.done == ["dear", "caller", "bulk", "cheap"]
+
+
+@virtual_time
+async def test_late_caller_goes_before_no_interactive_poll():
+    """A poll of bulk that loses more does not lift the caller over it."""
+    desk = Desk(callers=1)
+    desk.callers.is_late = True
+    desk.wait("bulk", Rank.BULK_POLL, DEAR)
+    desk.wait("poll", cost=0.8 * DEAR)
+    await desk.open()
+    await desk.settle()
+    assert desk.done == ["bulk", "poll"]
 
 
 @virtual_time
@@ -218,7 +243,7 @@ async def test_caller_takes_nothing_from_bulk_or_from_finishes():
     desk.wait("finish", Rank.FINISH)
     await desk.open()
     await desk.settle()
-    assert (desk.callers.count, desk.done) == (1, ["finish", "bulk"])
+    assert (desk.callers.callers, desk.done) == (1, ["finish", "bulk"])
 
 
 @pytest.mark.parametrize("rank", [Rank.POLL, Rank.BULK_POLL])

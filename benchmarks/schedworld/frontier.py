@@ -141,7 +141,8 @@ def between(cheap: Point, dear: Point, share: float) -> Point:
 
 
 class Frontier:
-    """The curve of one law, at a price for every tenth of an octave.
+    """The curve of one law, at a price for every tenth of an octave, as far as ages that are
+    multiples of `STEP` go: `plenty` says where permits are left over.
 
     Args:
         curves: The survival function of each service.
@@ -159,6 +160,10 @@ class Frontier:
         Between two points lies the mixture of both, which is where a straight line joins them.
         """
         return self._where(lambda point: point.polls, polls)
+
+    def plenty(self, per_minute: float, requests: float) -> bool:
+        """Return whether callers have more permits each than the curve has polls."""
+        return requests / per_minute - 2.0 > self._points[0].polls
 
     def for_callers(self, per_minute: float, requests: float) -> Point:
         """Return the point of callers who come so often a minute, and are served as they come."""

@@ -331,6 +331,8 @@ async def test_steps_of_a_job_engine_take_what_webhooks_told(world: Worlds) -> N
         intent_id = await w.manager.submit("whatsapp")
         await asyncio.sleep(11)
         assert await w.manager.advance(intent_id) == 0.0
+        learned = w.manager._parts.poller.times.delays.snapshot(0.0)["whatsapp", "us"]
+        assert (sum(learned.events), learned.seen) == (pytest.approx(1.0), 1.0)
         entry = await w.manager.ledger.get(intent_id)
         assert entry is not None
         assert entry.state is State.RECEIVED
