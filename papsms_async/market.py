@@ -85,6 +85,11 @@ class Market:
         self.quote: Quote = self._controller.quote([], supply=supply)
 
     @property
+    def objective(self) -> Objective:
+        """What is wanted of the permits."""
+        return self._controller.objective
+
+    @property
     def spacing(self) -> float:
         """Seconds from one poll of an activation to its next, at least."""
         return LEFT_OVER / self._supply

@@ -79,7 +79,16 @@ class Parts:
         self.endless = 0
         self._unsubscribe: Callable[[], None] = lambda: None
         self.tasks = OwnedTasks()
-        line = RunningLine(client.quota, self.tasks)
+        delays = DelayModel.for_timeout(sms_timeout)
+        self.keeper = DelayKeeper(delays, shared.ledger.delays, clock=shared.clock)
+        self.market = Market(
+            delays,
+            supply=supply,
+            max_in_flight=max_in_flight,
+            sms_timeout=sms_timeout,
+            objective=objective,
+        )
+        line = RunningLine(client.quota, self.tasks, calm=self.market.objective.calm)
         self.desk = ReleaseDesk(dispatcher, line, self.tasks, shared, rng=rng)
         self.purchasing = Purchasing(
             dispatcher,
@@ -90,15 +99,6 @@ class Parts:
             max_in_flight=max_in_flight,
             tenant_weights=tenant_weights,
             rng=rng,
-        )
-        delays = DelayModel.for_timeout(sms_timeout)
-        self.keeper = DelayKeeper(delays, shared.ledger.delays, clock=shared.clock)
-        self.market = Market(
-            delays,
-            supply=supply,
-            max_in_flight=max_in_flight,
-            sms_timeout=sms_timeout,
-            objective=objective,
         )
         self.market.line = self._line
         self.desk.market = self.market

@@ -30,12 +30,6 @@ from papsms_async.tasks import OwnedTasks
 CALLER = 0.08
 """What a second of an interactive caller's wait for a number counts, in seconds of unseen SMS."""
 
-CALM = 6
-"""Up to so many callers and one count as one, and each more as much again: all of them wait for
-the permit. Were it the same for a long line, more callers than can be looked after as soon as the
-price allows would wait for minutes: at 16 a minute under 60 it is 32 s instead of 49 (the
-benchmark's first law, 16 seeds)."""
-
 FINISH = 0.05
 """What a second of a finish's wait counts. Its caller has the SMS, but what is put off for long
 comes when it is in the way."""
@@ -102,13 +96,16 @@ class RunningLine:
     Args:
         quota: Gives the permits.
         tasks: Owns the task that waits for one.
+        calm: So many callers and one who wait to buy count as one, see
+            `papsms_async.pricing.Objective`.
 
     Attributes:
         buyers: May use a permit instead of a poll.
     """
 
-    def __init__(self, quota: Quota, tasks: OwnedTasks) -> None:
+    def __init__(self, quota: Quota, tasks: OwnedTasks, *, calm: int) -> None:
         self.buyers: Buyers | None = None
+        self._calm = calm
         # By rank, the most urgent first; within it in the order in which they came, which is nearly
         # that in which they were due.
         self._claims: dict[Rank, dict[_Claim, None]] = {
@@ -238,7 +235,7 @@ class RunningLine:
             claim, cost = _dearest(claims, others)
             if rank is Rank.POLL and buyers is not None and buyers.calling_since is not None:
                 # No interactive poll may be in the way, and none of bulk for long.
-                least = CALLER * max(1, buyers.callers - CALM)
+                least = CALLER * max(1, buyers.callers - self._calm)
                 if cost < least or (buyers.is_late and _dearest(claims)[1] < least):
                     return buyers
             if cost < FINISH and self._claims[Rank.FINISH]:

@@ -11,13 +11,14 @@ from papsms_async import RateLimit, RateLimitedError
 from papsms_async.dispatcher import Rank
 from papsms_async.purchase_line import PurchaseLine
 from papsms_async.quota import LocalQuota
-from papsms_async.running_line import CALLER, CALM, FINISH, MOST_COMPARED, RunningLine
+from papsms_async.running_line import CALLER, FINISH, MOST_COMPARED, RunningLine
 from papsms_async.tasks import OwnedTasks
 from papsms_async.testing import virtual_time
 from papsms_async.verification import Priority
 
 NEVER = 1e9
 DEAR, CHEAP = 0.5, 0.001
+CALM = 3
 
 
 class Callers:
@@ -47,7 +48,7 @@ class Desk:
     def __init__(self, *, callers=0):
         self.quota = LocalQuota(RateLimit(1, 1.0), rng=random.Random(0), longest_block=30.0)
         self.tasks = OwnedTasks()
-        self.line = RunningLine(self.quota, self.tasks)
+        self.line = RunningLine(self.quota, self.tasks, calm=CALM)
         self.done = []
         self.callers = self.line.buyers = Callers(callers, self.done)
         self._open = self.quota.enqueue()
@@ -280,7 +281,7 @@ async def test_permits_that_come_at_once_all_go_to_the_most_urgent():
     """A second permit that the line's one ticket does not get comes by the line to buy."""
     quota = LocalQuota(RateLimit(60, 60.0), rng=random.Random(0))
     tasks = OwnedTasks()
-    running = RunningLine(quota, tasks)
+    running = RunningLine(quota, tasks, calm=CALM)
     buying = PurchaseLine(quota, tasks, places=10, supply=1.0)
     running.buyers, buying.more_urgent = buying, running.take_over
     done = []
