@@ -41,16 +41,24 @@ class Observer:
         if age > 0:
             self._ended(watch, age, arrived=False)
 
-    def arrived(self, watch: Watch, sms: Sms) -> None:
-        """Its SMS is there."""
+    def arrived(self, watch: Watch, sms: Sms, *, told_at: datetime | None = None) -> None:
+        """Its SMS is there.
+
+        Args:
+            watch: The wait for it.
+            sms: The SMS.
+            told_at: When it became known without a poll (UTC), for an SMS that does not itself say
+                when it came.
+        """
+        came_at = sms.received_at or told_at
         # Since the last poll without SMS and before now: that much is certain.
         age = watch.age()
         low, high = watch.last, max(age, watch.last + EPSILON)
-        if sms.received_at is not None:
-            ago = (self.clock() - sms.received_at).total_seconds()
+        if came_at is not None:
+            ago = (self.clock() - came_at).total_seconds()
             earliest = age - ago
             # Instants without a fraction are cut off to whole seconds.
-            latest = earliest + (0.0 if sms.received_at.microsecond else 1.0)
+            latest = earliest + (0.0 if came_at.microsecond else 1.0)
             # Where the service's clock contradicts what is certain, it is not believed.
             if earliest <= high and latest >= low:
                 low, high = max(low, earliest), min(high, latest)

@@ -47,16 +47,17 @@ class PollTimes:
         due = plan.next_poll(last)
         if due is None:
             return timeout
-        return min(max(due, self.closest(last=last, timeout=timeout)), timeout)
+        return min(max(due, self.earliest(last=last, timeout=timeout)), timeout)
 
-    def closest(self, *, last: float, timeout: float) -> float:
-        """Return the age before which it is not polled again, however cheap a request is.
+    def earliest(self, *, last: float, timeout: float) -> float:
+        """Return the age before which it is not polled, however cheap a request is.
 
         Args:
             last: Age of the last poll that found no SMS, 0 if there was none.
             timeout: Age of the last poll of all, in seconds.
         """
-        return last + max(closest(timeout), self.market.spacing) if last > 0 else 0.0
+        gap = closest(timeout)
+        return last + max(gap, self.market.spacing) if last > 0 else gap
 
     def delay_cost(
         self, tracked: Tracked, *, last: float, age: float, timeout: float, wait: float

@@ -28,8 +28,6 @@ from datetime import datetime
 from functools import partial
 from math import inf
 
-import attrs
-
 from papsms_async.agenda import Agenda
 from papsms_async.asking import PollOverdueError, WaitEndedError, ask
 from papsms_async.decisions import DecisionKind
@@ -163,8 +161,7 @@ class Poller:
         """
         watch = self.agenda.get(tracked)
         if watch is not None:
-            at = sms.received_at or told_at
-            self._observer.arrived(watch, attrs.evolve(sms, received_at=at))
+            self._observer.arrived(watch, sms, told_at=told_at)
             self.agenda.drop(watch)
         await tracked.apply(Event.SMS, sms=sms)
 

@@ -116,8 +116,8 @@ class Repricing:
         most = 0.0
         for watch in self._poller.agenda.watches:
             age = watch.age()
-            closest = self._poller.times.closest(last=watch.last, timeout=watch.timeout)
-            if watch.task is not None or watch.failures or age < closest:
+            earliest = self._poller.times.earliest(last=watch.last, timeout=watch.timeout)
+            if watch.task is not None or watch.failures or age < earliest:
                 continue
             gain = index(self._poller.times.law(watch.tracked), watch.last, age)
             if gain > most:

@@ -16,8 +16,6 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-import attrs
-
 from papsms_async.decisions import DecisionKind
 from papsms_async.dispatcher import Dispatcher, Rank
 from papsms_async.errors import ActivationNotFoundError, ConfigurationError, PapSMSError
@@ -135,9 +133,7 @@ class Stepper:
             known = await self._hearing.known_sms(activation_id)
             if known is not None:
                 sms, told_at = known
-                self._observer.arrived(
-                    watch, attrs.evolve(sms, received_at=sms.received_at or told_at)
-                )
+                self._observer.arrived(watch, sms, told_at=told_at)
                 await tracked.apply(Event.SMS, sms=sms)
                 return 0.0
         try:

@@ -57,6 +57,18 @@ async def test_one_alone_leaves_a_permit_to_the_next(world, requests):
         assert (await first).ok
 
 
+@virtual_time
+async def test_no_look_within_the_first_second(world):
+    """However many permits lie idle: as with planned polls, an SMS is given a second to come."""
+    async with world(rate_limit=RateLimit(600, 60), limit="600/60s", sms_delay="fixed:5") as w:
+        first = asyncio.create_task(w.manager.verify("whatsapp"))
+        await asyncio.sleep(0.95)
+        assert w.routes() == ["purchase"]
+        assert (await first).ok
+        # One a second, not one for each permit.
+        assert w.routes().count("status") <= 6
+
+
 @pytest.mark.parametrize(
     ("requests", "count", "seed", "late"),
     [(60, 300, 0, 45), (60, 300, 3, 45), (6, 60, 0, 60), (6, 60, 5, 60), (3, 30, 1, 60)],
